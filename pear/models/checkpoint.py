@@ -316,8 +316,8 @@ def _check_pair(model: Pear | Pangu, normaliser: Normaliser) -> None:
 
 
 def _correction_dtype(name: str) -> torch.dtype:
-    """Return how a tensor of a correction is stored: its units exactly, the rest to 3 digits."""
-    return torch.float32 if name == "scale" else torch.float16
+    """Return how a tensor of a correction is stored: harmonics of the bias to 3 digits."""
+    return torch.float16 if name in ("mean", "season") else torch.float32
 
 
 def _check_finite(tensors: Mapping[str, Tensor], folder: str | Path) -> None:
@@ -383,8 +383,9 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _read_document(path: Path) -> dict[str, Any]:
+    content = _read_bytes(path)
     try:
-        document = json.loads(_read_bytes(path))
+        document = json.loads(content)
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON: {error}", field="checkpoint") from error
     if not isinstance(document, dict) or document.get("kind") != "pear":

@@ -14,10 +14,12 @@ resolve, and has a small mean error at each place and season. Both add up in a r
 3. *Floor.* Values below the floor of their variable (0 for humidity) are raised to it, and the
    excess of the others over the floor is scaled by one factor, so that the mean over the globe
    stays; a field whose mean is below the floor becomes the floor everywhere.
-4. *Dry air*, if it was chosen. The pressure at mean sea level is shifted by one number, so that
+4. *Hydrostatic balance*, if it was chosen. Geopotential, temperature and pressure at sea level are
+   changed together, cell by cell (:mod:`pear.models.hydrostatic`).
+5. *Dry air*, if it was chosen. The pressure at mean sea level is shifted by one number, so that
    the mass of dry air is that of the state before the step (:mod:`pear.models.dry_air`).
 
-All of it is linear or piecewise linear, and differentiable. The bias belongs to places on the
+All of it is differentiable. The bias belongs to places on the
 Earth, as orography does; the filter keeps the symmetries of the grid.
 """
 
@@ -34,6 +36,7 @@ from torch import Tensor, nn
 from pear.errors import InputError
 from pear.models.dry_air import DryAirMass
 from pear.models.harmonic_transform import HarmonicTransform
+from pear.models.hydrostatic import HydrostaticBalance
 from pear.sphere.vectors import cell_frames
 from pear.times import year_phase
 from pear.typing import Float64, TensorPair, Times
@@ -65,6 +68,8 @@ class CorrectionConfig:
         Highest degree of these harmonics.
     dry_mass
         Whether a step keeps the mass of dry air.
+    hydrostatic
+        Whether hydrostatic balance is restored after a step.
 
     Raises
     ------
@@ -84,6 +89,7 @@ class CorrectionConfig:
     harmonics: int = 2
     seasonal_degree: int = 10
     dry_mass: bool = False
+    hydrostatic: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -132,7 +138,7 @@ class CorrectionConfig:
 
 
 class Correction(nn.Module):
-    """The correction of one checkpoint: filter, bias, floor and dry air.
+    """The correction of one checkpoint: filter, bias, floor, balance and dry air.
 
     Parameters
     ----------
@@ -141,7 +147,7 @@ class Correction(nn.Module):
     layout, nside
         Channels and grid of the fields.
     provenance
-        Data that the bias was fitted on; JSON.
+        Data that the bias and the balance were fitted on; JSON.
 
     Attributes
     ----------
@@ -151,12 +157,14 @@ class Correction(nn.Module):
         (field, (bias_degree + 1)²) coefficients of the mean bias over ``scale``.
     season
         (2 · harmonics, field, (seasonal_degree + 1)²), cos and sin of each harmonic of the year.
+    balance
+        Hydrostatic balance; None if it is not restored.
 
     Raises
     ------
     InputError
         If the grid does not resolve the degree or is too fine, a wind lacks a component, or the
-        mass of dry air a channel.
+        mass of dry air or the hydrostatic balance a channel.
 
     Examples
     --------
@@ -201,6 +209,7 @@ class Correction(nn.Module):
         self.register_buffer("mean", torch.zeros(count, mean))
         self.register_buffer("season", torch.zeros(waves, count, (config.seasonal_degree + 1) ** 2))
         self._transform = HarmonicTransform(nside, config.degree)
+        self.balance = HydrostaticBalance(layout) if config.hydrostatic else None
         self._dry_air = DryAirMass(layout) if config.dry_mass else None
         frames = cell_frames(nside)
         directions = np.stack([frames.sin_lat, frames.cos_lat, frames.sin_lon, frames.cos_lon])
@@ -221,6 +230,8 @@ class Correction(nn.Module):
             parts.append(f"mean one-step error{of} removed")
         if any(BY_NAME[name].floor is not None for name in self.layout.names):
             parts.append("values kept at or above their floor, means kept")
+        if config.hydrostatic:
+            parts.append("hydrostatic balance restored")
         if config.dry_mass:
             parts.append("mass of dry air kept")
         return "; ".join(parts)
@@ -263,10 +274,12 @@ class Correction(nn.Module):
         if self.mean.shape[1]:
             coefficients = coefficients - self.bias(valid_time)
         surface, upper = self.from_fields(centre + self._transform.synthesise(coefficients))
-        after = (
+        after: TensorPair = (
             _raise_to_floor(surface, self.layout.surface),
             _raise_to_floor(upper, self.layout.upper),
         )
+        if self.balance is not None:
+            after = self.balance(*after)
         if self._dry_air is None:
             return after
         if before is None:

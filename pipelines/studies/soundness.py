@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
+import torch
 
-from pear.derived.formulas import EPSILON
 from pear.models.dry_air import layer_weights
+from pear.models.hydrostatic import HydrostaticBalance
 from pear.sphere.healpix import neighbours
 from pear.typing import Channel, Float64, Int64
 from pear.variables import Layout
 
-GAS_CONSTANT: Final = 287.0597
-"""Of dry air, J kg⁻¹ K⁻¹."""
 MEANS: Final[Mapping[str, Channel]] = {
     "mean_z500": ("geopotential", 500),
     "mean_t850": ("temperature", 850),
@@ -135,19 +133,12 @@ def _hydrostatic(fields: Fields) -> float | None:
     levels = _levels(fields, _Z, _T)
     if len(levels) < 2:
         return None
-    residuals = []
-    for below, above in pairwise(levels):
-        mean = 0.5 * (_virtual_temperature(fields, below) + _virtual_temperature(fields, above))
-        thickness = fields.at(_Z, above) - fields.at(_Z, below)
-        residuals.append(thickness - GAS_CONSTANT * mean * np.log(below / above))
-    return float(np.sqrt(np.mean(np.square(residuals))))
-
-
-def _virtual_temperature(fields: Fields, level: int) -> Float64:
-    temperature = fields.at(_T, level)
-    if not fields.has((_Q, level)):
-        return temperature
-    return temperature * (1.0 + (1.0 / EPSILON - 1.0) * fields.at(_Q, level))
+    held = tuple(name for name in (_Z, _T, _Q) if fields.has(*((name, level) for level in levels)))
+    columns = np.array([[fields.at(name, level) for level in levels] for name in held])
+    balance = HydrostaticBalance(Layout((), held, levels))
+    upper = torch.from_numpy(columns)[None]
+    residual = balance.residual(upper.new_zeros(1, 0, upper.shape[-1]), upper)
+    return float(residual.square().mean().sqrt())
 
 
 def _imprint(fields: Fields, patch: int) -> float | None:

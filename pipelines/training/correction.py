@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pear.errors import InputError
 from pear.models import checkpoint
 from pear.models.correction import Correction, CorrectionConfig
+from pear.models.hydrostatic import HydrostaticBalance, optimal_gain
 from pear.progress import ProgressCallback, no_progress
 from pear.rollout import PearForecaster
 from pear.state import State
@@ -31,6 +33,8 @@ def correct_checkpoint(
     analysis: Path | None = None,
     period: tuple[str, str] | None = None,
     tick: ProgressCallback = no_progress,
+    *,
+    keep: bool = False,
 ) -> checkpoint.Checkpoint:
     """Write a checkpoint with a correction; one that the source has is replaced.
 
@@ -43,11 +47,13 @@ def correct_checkpoint(
     config
         Settings of the correction.
     analysis
-        Store on which the bias is fitted: years that the model is not tested on.
+        Store on which the bias and the balance are fitted: years that the model is not tested on.
     period
         First and last valid time used; default: all.
     tick
         Receives the number of steps done.
+    keep
+        Keep filter and bias of the source; of the settings only balance and dry air are taken.
 
     Returns
     -------
@@ -57,26 +63,50 @@ def correct_checkpoint(
     Raises
     ------
     InputError
-        If the bias has no analysis to be fitted on, the times do not cover the year, or the filter
-        does not fit the grid.
+        If the bias or the balance has no analysis to be fitted on, the times do not cover the year,
+        the filter does not fit the grid, or there is no correction to keep.
     """
     found = checkpoint.load(source)
-    network = found.model.config
-    correction = Correction(config, network.layout, network.nside)
-    if config.bias_degree is not None:
-        if analysis is None:
-            raise InputError(
-                "a bias is fitted on analyses",
-                field="--analysis",
-                hint="name a store of years that the model is not tested on, or --no-bias",
-            )
-        correction = fit_bias(found, correction, analysis, period, tick)
+    correction = _begin(found, config, keep=keep)
+    bias = config.bias_degree is not None and not keep
+    if analysis is not None:
+        if bias:
+            correction = fit_bias(found, correction, analysis, period, tick)
+        if config.hydrostatic:
+            correction = fit_balance(found, correction, analysis, period, tick)
+    elif bias or config.hydrostatic:
+        name, option = ("a bias", "--no-bias") if bias else ("the balance", "--no-hydrostatic")
+        raise InputError(
+            f"{name} is fitted on analyses",
+            field="--analysis",
+            hint=f"name a store of years that the model is not tested on, or {option}",
+        )
     storage: checkpoint.Storage = "float32"
     if all(_is_float16(value) for value in found.model.state_dict().values()):
         storage = "float16"
     return checkpoint.save(
         target, found.model, found.normaliser, found.provenance, storage, correction
     )
+
+
+def _begin(found: checkpoint.Checkpoint, config: CorrectionConfig, *, keep: bool) -> Correction:
+    """Return a correction without a fit, or that of the checkpoint with other settings."""
+    network, old = found.model.config, found.correction
+    if not keep:
+        return Correction(config, network.layout, network.nside)
+    if old is None:
+        raise InputError(
+            f"model {found.id} has no correction to keep",
+            field="--keep",
+            hint="leave --keep out: a new correction is made",
+        )
+    wanted = replace(old.config, hydrostatic=config.hydrostatic, dry_mass=config.dry_mass)
+    about = {name: value for name, value in old.provenance.items() if name != "balance"}
+    out = Correction(wanted, old.layout, old.nside, about)
+    own = out.state_dict()
+    kept = {name: value for name, value in old.state_dict().items() if name in own}
+    out.load_state_dict(own | kept)
+    return out
 
 
 def fit_bias(
@@ -114,12 +144,7 @@ def fit_bias(
     sums = _ErrorSums.empty(correction)
     for first in range(0, times.size, BATCH):
         some = times[first : first + BATCH]
-        states = [
-            State.from_channels(
-                np.stack([analysis.read(time) for time in at]), at, forecaster.layout
-            )
-            for at in (some, some + forecaster.time_step)
-        ]
+        states = [_read(analysis, at) for at in (some, some + forecaster.time_step)]
         stepped = forecaster.step(states[0])
         with torch.inference_mode():
             error = filtered.error(
@@ -134,6 +159,113 @@ def fit_bias(
         "model": found.id,
     }
     return _with_bias(correction, sums.solve(), about)
+
+
+def fit_balance(
+    found: checkpoint.Checkpoint,
+    correction: Correction,
+    store: Path,
+    period: tuple[str, str] | None = None,
+    tick: ProgressCallback = no_progress,
+) -> Correction:
+    """Return a correction with the gain of its hydrostatic balance.
+
+    The covariances are those of the errors of a step that is corrected but for its balance, and of
+    the residual in the analyses (:class:`pear.models.hydrostatic.HydrostaticBalance`).
+
+    Parameters
+    ----------
+    found
+        Model.
+    correction
+        Settings and bias; it is not changed.
+    store
+        Analyses one step apart.
+    period
+        First and last valid time used; default: all.
+    tick
+        Receives the number of steps done.
+
+    Returns
+    -------
+    Correction
+        Its provenance names the store and the period.
+
+    Raises
+    ------
+    InputError
+        If the store has no two states a step apart in the period, or the settings leave the balance
+        as it is.
+    """
+    out = Correction(correction.config, correction.layout, correction.nside, correction.provenance)
+    out.load_state_dict(correction.state_dict())
+    if out.balance is None:
+        raise InputError("the correction leaves the balance as it is", field="hydrostatic")
+    balance = HydrostaticBalance(correction.layout).double()  # its gain is zero: nothing changes
+    forecaster = PearForecaster(replace(found, correction=out))
+    analysis = Analysis(store, forecaster.layout, forecaster.nside)
+    times = _start_times(analysis, forecaster.time_step, period)
+    errors, residuals, states = _Moments(), _Moments(), _Moments()
+    with torch.no_grad():
+        torch.nn.init.zeros_(out.balance.gain)
+        for first in range(0, times.size, BATCH):
+            some = times[first : first + BATCH]
+            start, truth = (_read(analysis, at) for at in (some, some + forecaster.time_step))
+            stepped = forecaster.step(start)
+            true = truth.surface.double(), truth.upper.double()
+            column = balance.columns(*true)
+            errors.add(balance.columns(stepped.surface.double(), stepped.upper.double()) - column)
+            residuals.add(balance.residual(*true))
+            states.add(torch.cat([true[0], true[1].flatten(1, 2)], dim=1))
+            tick(some.size, to_iso(some[-1]))
+    split = len(correction.layout.surface)
+    mean = states.mean[None, :, None]
+    upper = mean[:, split:].reshape(1, len(correction.layout.upper), -1, 1)
+    derivative = balance.derivative(mean[:, :split], upper)
+    gain = optimal_gain(derivative, errors.square, residuals.covariance)
+    out.balance.load_state_dict({"gain": gain.float(), "offset": residuals.mean.float()})
+    out.provenance["balance"] = {
+        "analysis": analysis.name,
+        "period": [to_iso(times[0]), to_iso(times[-1] + forecaster.time_step)],
+        "steps": int(times.size),
+        "model": found.id,
+    }
+    return out
+
+
+def _read(analysis: Analysis, times: Times) -> State:
+    """Return the states at some times of a store."""
+    fields = np.stack([analysis.read(time) for time in times])
+    return State.from_channels(fields, times, analysis.layout)
+
+
+class _Moments:
+    """Mean and covariance over batches and cells."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum = self._product = torch.zeros(())
+
+    def add(self, values: Tensor) -> None:
+        """Add values (batch, row, cell)."""
+        self._count += values.shape[0] * values.shape[2]
+        self._sum = self._sum + values.sum(dim=(0, 2))
+        self._product = self._product + torch.einsum("bcx,bdx->cd", values, values)
+
+    @property
+    def mean(self) -> Tensor:
+        """(row,)."""
+        return self._sum / self._count
+
+    @property
+    def square(self) -> Tensor:
+        """Mean products about zero, (row, row)."""
+        return self._product / self._count
+
+    @property
+    def covariance(self) -> Tensor:
+        """Mean products about the mean, (row, row)."""
+        return self.square - torch.outer(self.mean, self.mean)
 
 
 def _start_times(analysis: Analysis, step: np.timedelta64, period: tuple[str, str] | None) -> Times:

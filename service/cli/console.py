@@ -158,6 +158,13 @@ class _Rate(ProgressColumn):
         return Text(f"{speed * seconds:.3g}/{unit}")
 
 
+class _Left(TimeRemainingColumn):
+    """Time left, where the total is known."""
+
+    def render(self, task: Task) -> Text:
+        return Text("") if task.total is None else Text.assemble("left ", super().render(task))
+
+
 @contextmanager
 def progress(
     title: str, total: float | None, unit: Literal["fields", "bytes"] = "fields"
@@ -186,8 +193,7 @@ def progress(
         BarColumn(bar_width=24),
         *amount,
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        _Left(),
         # Only the note is shortened on a narrow terminal; the numbers stay readable.
         TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True, ratio=1)),
     )

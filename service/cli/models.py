@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from pear import resources
+from pear.errors import InputError
 from pipelines.catalog import Model
 from pipelines.catalog.installed_models import FORECASTERS, add_installed
 from pipelines.catalog.scan import add_model, refresh
@@ -31,6 +32,9 @@ from service.cli.runs import open_catalog
 
 _filter, _bias = (partial(typer.Option, rich_help_panel=name) for name in ("Filter", "Mean error"))
 
+_FITTED: Final = (
+    "degree", "strength", "order", "bias", "bias_degree", "harmonics", "seasonal_degree",
+)  # fmt: skip
 SHIPPED: Final = "shipped"
 """Name of the model of the package."""
 
@@ -222,12 +226,13 @@ def import_published(
 
 @app.command("correct")
 def correct(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(help="Checkpoint folder, or shipped.")],
     *,
     output: Output,
     analysis: Annotated[
         Path | None,
-        path_option(help="Analysis store of whole years on which the mean error is fitted."),
+        path_option(help="Analysis store of whole years on which all is fitted."),
     ] = None,
     period: Annotated[
         Period | None, period_option(help="Period of the fit (default: all of the store).")
@@ -252,23 +257,41 @@ def correct(
     dry_mass: Annotated[
         bool, typer.Option("--dry-mass/--no-dry-mass", help="Keep the mass of dry air in a step.")
     ] = False,
+    hydrostatic: Annotated[
+        bool, typer.Option("--hydrostatic/--no-hydrostatic", help="Restore hydrostatic balance.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep filter and mean error that the checkpoint has.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Give a checkpoint a correction, applied after each step of its forecasts.
 
     The smallest scales are damped, the seasonal mean error of one step is removed, humidity is kept
-    at or above 0, and with --dry-mass the mean pressure follows the water vapour. Fit the error on
-    years that the model is not tested on. The result is a new checkpoint with an id of its own.
+    at or above 0. With --hydrostatic geopotential, temperature and pressure at sea level are
+    changed together, as their balance in the analyses tells; with --dry-mass the mean pressure
+    follows the water vapour. Fit on years that the model is not tested on. The result is a new
+    checkpoint with an id of its own.
 
     Examples
     --------
     $ pear models correct runs/first/checkpoint --analysis sim.zarr -o runs/first/corrected
     $ pear models correct shipped --no-bias -o filtered
+    $ pear models correct shipped --keep --hydrostatic --analysis sim.zarr -o balanced
     """
     from pear.models import checkpoint  # these import torch, which a list does not need
     from pear.models.correction import CorrectionConfig, describe_correction
     from pipelines.training.correction import correct_checkpoint
 
+    for name in _FITTED if keep else ():
+        given = context.get_parameter_source(name)
+        if given is not None and given.name != "DEFAULT":
+            option = "--" + name.replace("_", "-")
+            raise InputError(
+                f"{option} would change what --keep keeps",
+                field=option,
+                hint="leave out one of the two",
+            )
     source = checkpoint_folder(source)
     most = degree or 2 * checkpoint.load(source).config.nside
     config = CorrectionConfig(
@@ -279,10 +302,11 @@ def correct(
         harmonics=harmonics,
         seasonal_degree=min(most, seasonal_degree),
         dry_mass=dry_mass,
+        hydrostatic=hydrostatic,
     )
     ends = None if period is None else (str(period[0]), str(period[1]))
     with progress("correct", None) as tick:
-        made = correct_checkpoint(source, output, config, analysis, ends, tick)
+        made = correct_checkpoint(source, output, config, analysis, ends, tick, keep=keep)
     text = describe_correction(made.correction, applied=True)
     console.print(f"model {made.id}: {text}, in {output}", soft_wrap=True, highlight=False)
     if as_json:

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from pear.device import keep_memory
 from pear.errors import InputError
-from pear.typing import Times
+from pear.typing import Float64, Times
 from pipelines.studies.ablation import ARMS, Ablation, MixingStudy
 from pipelines.studies.pangu import PanguStudy
 from pipelines.studies.stability import BANDS, BOUNDS, StabilityStudy
@@ -319,19 +319,23 @@ def stability(
 
 
 def _soundness_table(report: xr.Dataset) -> Table:
-    """Return the departures of forecasts from analyses, days across."""
-    days = report["day"].values
-    rows = []
+    """Return the departures of forecasts from analyses over the days compared."""
+    days, rows = report["day"].values, []
     for name in report["quantity"].values:
         part = report.sel(quantity=name)
         kind, bound = BOUNDS.get(str(name), ("ratio", float("nan")))
-        cells = [
-            f"{value:.3g}{'' if sound else ' !'}"
-            for value, sound in zip(part["departure"].values, part["sound"].values, strict=True)
-        ]
-        rows.append((name, kind, "" if bound != bound else f"{bound:g}", *cells))
-    title = "forecast against analysis; ! out of bounds"
-    return make_table(("quantity", "as", "bound", *(f"day {day}" for day in days)), rows, title)
+        values, outside = part["departure"].values, days[~part["sound"].values]
+        cells = (f"{each:.3g}" for each in (*_ends(values), values[-1]))
+        told = f"{outside.size}, from day {outside[0]}" if outside.size else ""
+        rows.append((name, kind, "" if bound != bound else f"{bound:g}", *cells, told))
+    title = f"forecast against analysis on {days.size} days"
+    names = ("quantity", "as", "bound", "least", "most", f"day {days[-1]}", "out of bounds")
+    return make_table(names, rows, title)
+
+
+def _ends(values: Float64) -> tuple[float, float]:
+    """Return the least and the largest value; NaN if one is."""
+    return float(values.min()), float(values.max())
 
 
 def _common(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pear.models.hydrostatic import GAS_CONSTANT
 from pear.variables import Layout
-from pipelines.studies.soundness import GAS_CONSTANT, Fields, describe
+from pipelines.studies.soundness import Fields, describe
 
 LEVELS = (850, 500)
 LAYOUT = Layout(

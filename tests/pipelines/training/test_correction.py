@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from pear.errors import InputError
 from pear.models import checkpoint
 from pear.models.config import PearConfig
-from pear.models.correction import CorrectionConfig
+from pear.models.correction import Correction, CorrectionConfig
 from pear.models.pear import Pear
 from pear.normaliser import Normaliser
 from pear.rollout import PearForecaster
@@ -19,7 +20,8 @@ from pear.state import State
 from pear.times import year_phase
 from pear.variables import Layout
 from pipelines.storage.analysis_writer import AnalysisWriter
-from pipelines.training.correction import correct_checkpoint
+from pipelines.training.correction import correct_checkpoint, fit_balance
+from tests.fixtures.columns import COLUMN, balanced_states, write_columns, write_unbalanced
 
 NSIDE = 4
 LAYOUT = Layout(("2m_temperature",), ("specific_humidity",), (850,))
@@ -90,4 +92,50 @@ def test_a_filter_needs_no_analysis_and_a_bias_needs_a_year(
         correct_checkpoint(persistence, tmp_path / "g", wish, store, spring)
     with pytest.raises(InputError, match="has no two times 24 h apart"):
         correct_checkpoint(persistence, tmp_path / "g", wish, store, ("2001-01-02", "2001-01-09"))
+    assert not (tmp_path / "g").exists()
+
+
+@pytest.fixture(scope="module")
+def columns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_columns(tmp_path_factory.mktemp("balance") / "a.zarr")
+
+
+@pytest.fixture(scope="module")
+def unbalanced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_unbalanced(tmp_path_factory.mktemp("models") / "m")
+
+
+def test_a_balance_takes_its_part_of_the_error_away(
+    columns: Path, unbalanced: Path, tmp_path: Path
+) -> None:
+    plain = CorrectionConfig(degree=8, strength=0.0)
+    filtered = correct_checkpoint(unbalanced, tmp_path / "f", plain)
+    wish = replace(plain, hydrostatic=True)
+    made = correct_checkpoint(tmp_path / "f", tmp_path / "b", wish, columns, keep=True)
+    assert made.correction is not None
+    assert made.correction.balance is not None
+    about = made.correction.provenance["balance"]
+    assert (about["steps"], about["analysis"]) == (29, "a")
+    times = np.arange("2001-03-01", "2001-03-09", dtype="datetime64[D]").astype("datetime64[s]")
+    surface, upper = balanced_states(times, 1)
+    states = State.from_arrays(surface, upper, times, COLUMN)
+    assert made.correction.config.degree == 8
+    residuals = []
+    for model in (filtered, made):
+        after = PearForecaster(model).step(states)
+        found = made.correction.balance.residual(after.surface, after.upper)
+        residuals.append(float(found.square().mean().sqrt()))
+    assert residuals[1] < 0.05 * residuals[0]
+
+
+def test_what_a_balance_needs_is_named(columns: Path, unbalanced: Path, tmp_path: Path) -> None:
+    wish = CorrectionConfig(degree=8, hydrostatic=True)
+    with pytest.raises(InputError, match="the balance is fitted on analyses"):
+        correct_checkpoint(unbalanced, tmp_path / "g", wish)
+    with pytest.raises(InputError, match="has no correction to keep"):
+        correct_checkpoint(unbalanced, tmp_path / "g", wish, columns, keep=True)
+    made = correct_checkpoint(unbalanced, tmp_path / "b", wish, columns)
+    assert made.correction is not None
+    with pytest.raises(InputError, match="leaves the balance as it is"):
+        fit_balance(made, Correction(CorrectionConfig(degree=8), COLUMN, NSIDE), columns)
     assert not (tmp_path / "g").exists()

@@ -9,7 +9,9 @@ import pytest
 from pear import resources
 from pear.models import checkpoint
 from pipelines.storage.data_folder import DataFolder
+from service.cli.console import console, progress
 from service.cli.models import model_id
+from tests.fixtures.columns import write_columns, write_unbalanced
 from tests.fixtures.command_line import CommandLine
 from tests.fixtures.engine import normaliser, tiny_model
 from tests.fixtures.other_models import install
@@ -63,3 +65,29 @@ def test_a_forecaster_of_another_package_is_a_model(
     assert (added["name"], added["nside"]) == ("warming", 4)
     assert "warming (warm" not in pear("models", "list", data=data).err
     pear("models", "add", "broken", data=data).refused("no weights at /models")
+
+
+def test_a_balance_is_added_to_the_correction_that_a_model_has(
+    pear: CommandLine, tmp_path: Path
+) -> None:
+    plain = write_unbalanced(tmp_path / "plain")
+    store = write_columns(tmp_path / "a.zarr")
+    first, second = tmp_path / "first", tmp_path / "second"
+    words = ["models", "correct", str(first), "--keep", "--hydrostatic", "--analysis", str(store)]
+    pear("models", "correct", str(plain), "--no-bias", "--strength", "2", "-o", str(first))
+    pear(*words, "-o", str(second), "--order", "3").refused("--order would change what --keep")
+    assert not second.exists()
+    made = pear(*words, "-o", str(second), "--json").json
+    assert "hydrostatic balance restored" in made["correction"]
+    correction = checkpoint.load(second).correction
+    assert correction is not None
+    assert correction.config.strength == 2.0
+    assert correction.balance is not None
+    assert bool(correction.balance.gain.any())
+
+
+def test_no_time_is_left_where_the_total_is_unknown() -> None:
+    for total, expected in ((3, True), (None, False)):
+        with console.capture() as captured, progress("steps", total) as tick:
+            tick(1, "first")
+        assert ("left" in captured.get()) is expected

@@ -55,6 +55,9 @@ def test_an_untrained_residual_model_is_stable(pear: CommandLine, tmp_path: Path
     }
     assert np.allclose([row["spread"] for row in found["rows"]], 1.0, atol=0.1)
     assert "stable" in answer.err
+    (line,) = (line for line in answer.err.splitlines() if "mean_t2m" in line)
+    assert line.split()[:3] == ["mean_t2m", "difference", "0.7"]
+    assert max(len(line) for line in answer.err.splitlines()) <= 80
     assert (tmp_path / "s/stability.csv").is_file()
 
 
