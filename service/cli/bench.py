@@ -29,6 +29,7 @@ from pipelines.benchmarks.step import ModelReport, Task, measure_model
 from pipelines.storage.data_folder import DataFolder
 from service.cli import options as opt
 from service.cli.console import console, emit_json, make_table, progress
+from service.cli.models import checkpoint_folder
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Repetitions = Annotated[int, opt.count_option(help="Repetitions; the best one counts.")]
@@ -330,7 +331,9 @@ def equivariance(
     models: Annotated[
         list[Path] | None,
         typer.Option(
-            "--model", metavar="DIR", help="Model to measure (default: random); repeat for several."
+            "--model",
+            metavar="DIR",
+            help="Checkpoint folder, or shipped (default: random); repeat for several.",
         ),
     ] = None,
     output: opt.Picture = _PICTURE,
@@ -345,7 +348,9 @@ def equivariance(
     """
     if not output.parent.is_dir():
         raise InputError(f"no such folder: {output.parent}", field="--output")
-    networks = {path.name: load(path).model for path in models or ()} or random_models(nside)
+    networks = {
+        path.name: load(checkpoint_folder(path)).model for path in models or ()
+    } or random_models(nside)
     with progress("rotations", total=round(360 / step) if step > 0 else None) as tick:
         report = measure_equivariance(networks, step, tick=tick)
     draw(report, output)

@@ -37,6 +37,7 @@ from service.cli.console import (
     make_table,
     progress,
 )
+from service.cli.models import checkpoint_folder
 
 _STUDIES = {
     "ablation": ("Change one design choice at a time, at equal time and equal size.", "hours"),
@@ -222,7 +223,7 @@ def symmetrisation(
     output: opt.Output,
     model: Annotated[
         Path | None,
-        opt.path_option(help="Checkpoint folder of a trained model to measure as well."),
+        opt.path_option(help="Checkpoint folder of a model to measure as well, or shipped."),
     ] = None,
     period: TrainingPeriod = _PERIOD,
     init: TestInit = None,
@@ -245,7 +246,7 @@ def symmetrisation(
     """
     init = opt.parse_times(_SPARSE_INIT) if init is None else init
     common = _common(analysis, climatology, output, period, init, lead, minutes, seeds, embed)
-    study = SymmetrisationStudy(**common, model=model)
+    study = SymmetrisationStudy(**common, model=model and checkpoint_folder(model))
     report = _run(study, ("models", "way"), dry_run=dry_run, as_json=as_json)
     if report is not None and report.sizes:
         console.print(*_equivariance_tables(report))
@@ -254,7 +255,7 @@ def symmetrisation(
 @app.command("stability")
 def stability(
     *,
-    model: Annotated[Path, opt.path_option(help="Checkpoint folder of the model.")],
+    model: Annotated[Path, opt.path_option(help="Checkpoint folder, or shipped.")],
     analysis: opt.AnalysisStore,
     init: opt.Init,
     lead: opt.Lead = _MONTH,
@@ -283,7 +284,7 @@ def stability(
             folder=folder,
             store=analysis,
             inits=init,
-            model=model,
+            model=checkpoint_folder(model),
             days=length,
             every=every or (5 if length <= 60 else 30),
             correct=not no_correction,

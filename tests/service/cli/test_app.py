@@ -155,3 +155,22 @@ def test_the_help_of_a_command_is_whole(
     assert not re.search(r"^\$ pear.*(?<!\\)\n(?!\$|$)", text + "\n", re.MULTILINE), (
         "an example wraps without a backslash"
     )
+
+
+@pytest.mark.parametrize("words", sorted(every_command()), ids=" ".join)
+def test_the_model_of_the_package_is_offered_wherever_a_checkpoint_is(
+    words: tuple[str, ...],
+) -> None:
+    command = typer.main.get_command(app)
+    context = typer.Context(command)
+    for word in words:
+        command = command.get_command(context, word)  # type: ignore[attr-defined]
+    texts = [getattr(each, "help", None) or "" for each in command.params]
+    asked = [text for text in texts if "checkpoint folder" in text.lower()]
+    assert all("shipped" in text for text in asked), asked
+
+
+def test_a_study_takes_the_model_of_the_package(pear: CommandLine, tmp_path: Path) -> None:
+    words = ["study", "stability", "--model", "shipped", "--init", "2001-01-01"]
+    missing = str(tmp_path / "none.zarr")
+    assert missing in pear(*words, "--analysis", missing).err

@@ -9,7 +9,6 @@ import pytest
 from pear import resources
 from pear.models import checkpoint
 from pipelines.storage.data_folder import DataFolder
-from service.cli.console import console, progress
 from service.cli.models import model_id
 from tests.fixtures.columns import write_columns, write_unbalanced
 from tests.fixtures.command_line import CommandLine
@@ -84,10 +83,3 @@ def test_a_balance_is_added_to_the_correction_that_a_model_has(
     assert correction.config.strength == 2.0
     assert correction.balance is not None
     assert bool(correction.balance.gain.any())
-
-
-def test_no_time_is_left_where_the_total_is_unknown() -> None:
-    for total, expected in ((3, True), (None, False)):
-        with console.capture() as captured, progress("steps", total) as tick:
-            tick(1, "first")
-        assert ("left" in captured.get()) is expected

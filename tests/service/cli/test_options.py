@@ -129,3 +129,10 @@ def test_a_bar_tells_the_rate_and_the_time_left(monkeypatch: pytest.MonkeyPatch)
             tick(1, "2001-01-01")
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue())
     assert re.search(r"30/100 30/min 0:01:00 left 0:02:20", shown), shown[-200:]
+
+
+def test_no_time_is_left_where_the_total_is_unknown() -> None:
+    for total, expected in ((3, True), (None, False)):
+        with console.console.capture() as captured, console.progress("steps", total) as tick:
+            tick(1, "first")
+        assert ("left" in captured.get()) is expected
