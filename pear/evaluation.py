@@ -58,7 +58,7 @@ def evaluate(
         As returned by ``forecast`` of a model or :func:`pear.open_forecast`; several Datasets of
         one forecaster with different init times; or one Dataset for each forecaster, by name. A
         dimension ``number`` makes an ensemble: it is scored by its mean, and by its members in the
-        metrics ``crps``, ``spread``, ``rmse_of_mean`` and ``spread_skill``.
+        metrics :data:`pear.metrics.ENSEMBLE_SCORES`.
     analysis
         Analyses at all valid times: a Dataset on HEALPix, one on a latitude-longitude grid, which
         is regridded, or a store.

@@ -7,7 +7,7 @@ every score, average, region and interval. The package knows neither models nor 
 
 from pear.metrics.accumulators import FieldAccumulator, ScoreAccumulator
 from pear.metrics.bootstrap import Interval, bootstrap
-from pear.metrics.ensemble import ENSEMBLE_NAMES, crps, ensemble_sums
+from pear.metrics.ensemble import ENSEMBLE_NAMES, crps, energy_score, ensemble_sums
 from pear.metrics.functional import acc, bias, mae, rmse
 from pear.metrics.regions import BANDS, region_weights
 from pear.metrics.scores import ENSEMBLE_SCORES, SCORES, score
@@ -27,6 +27,7 @@ __all__ = [
     "bias",
     "bootstrap",
     "crps",
+    "energy_score",
     "ensemble_sums",
     "mae",
     "region_weights",

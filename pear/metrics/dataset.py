@@ -38,6 +38,7 @@ LONG_NAMES: Final = {
     "bias": "mean error, forecast minus analysis",
     "activity": "standard deviation of the forecast anomaly over that of the analysis",
     "crps": "continuous ranked probability score, unbiased in the ensemble size",
+    "energy_score": "energy score of whole fields, unbiased in the ensemble size",
     "spread": "ensemble spread, adjusted to the ensemble size",
     "rmse_of_mean": "root mean square error of the ensemble mean",
     "spread_skill": "ensemble spread over the root mean square error of the ensemble mean",

@@ -1,7 +1,8 @@
-"""Statistics of ensembles as mergeable sums: CRPS, spread and the error of the mean."""
+"""Statistics of ensembles as mergeable sums: CRPS, energy, spread and the error of the mean."""
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from pear.metrics.statistics import WEIGHT
 from pear.typing import Float64
 
-ENSEMBLE_NAMES: Final = (WEIGHT, "crps", "adjusted_variance", "squared_error_of_mean")
+ENSEMBLE_NAMES: Final = (WEIGHT, "crps", "adjusted_variance", "squared_error_of_mean", "energy")
 """Statistics along the first axis of an ensemble's table of sums."""
 
 
@@ -119,6 +120,52 @@ def crps(members: npt.ArrayLike, analysis: npt.ArrayLike, *, fair: bool = True) 
     return np.asarray(error - pairs / (count * (count - 1) if fair else count**2))
 
 
+def energy_score(
+    members: npt.ArrayLike, analysis: npt.ArrayLike, weights: npt.ArrayLike
+) -> Float64:
+    """Return the energy score of whole fields, once per region.
+
+    mean‖xᵢ − y‖ − Σᵢⱼ‖xᵢ − xⱼ‖ / (2 M (M − 1)), where ‖·‖ is the root mean square over the cells of
+    a region: the CRPS of a field, which also sees whether the members vary together as the
+    analyses do (Gneiting and Raftery 2007, doi 10.1198/016214506000001437, equation 22). Unbiased
+    in the ensemble size M, as :func:`crps`.
+
+    Parameters
+    ----------
+    members
+        (member, channel, cell).
+    analysis
+        (channel, cell), same unit.
+    weights
+        (region, cell).
+
+    Returns
+    -------
+    numpy.ndarray
+        (channel, region), float64, in the unit of the fields; NaN for a region of weight 0.
+
+    Examples
+    --------
+    >>> members = np.array([[[3.0, 4.0]], [[-3.0, -4.0]]])
+    >>> energy_score(members, [[0.0, 0.0]], [[1.0, 1.0]])  # √12.5 − √50 / 2
+    array([[0.]])
+    """
+    x, y = np.asarray(members, dtype=np.float64), np.asarray(analysis, dtype=np.float64)
+    columns = np.ascontiguousarray(np.asarray(weights, dtype=np.float64).T)
+    total = columns.sum(axis=0)
+
+    def size(field: Float64) -> Float64:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.sqrt(field**2 @ columns / total))
+
+    count = x.shape[0]
+    score = np.sum([size(one - y) for one in x], axis=0) / count
+    if count > 1:
+        pairs = np.sum([size(one - other) for one, other in combinations(x, 2)], axis=0)
+        score = score - pairs / (count * (count - 1))
+    return np.asarray(score)
+
+
 def adjusted_variance(members: npt.ArrayLike) -> Float64:
     """Return the unbiased ensemble variance per cell times (M + 1) / M.
 
@@ -176,8 +223,8 @@ def ensemble_sums(
     >>> from pear.metrics import ENSEMBLE_NAMES, ensemble_sums
     >>> members = np.array([[[-1.0] * 48], [[1.0] * 48]])
     >>> sums = ensemble_sums(members, np.zeros((1, 48)), np.ones((1, 48)))
-    >>> dict(zip(ENSEMBLE_NAMES, sums.ravel().tolist(), strict=True))
-    {'weight': 48.0, 'crps': 0.0, 'adjusted_variance': 144.0, 'squared_error_of_mean': 0.0}
+    >>> list(zip(ENSEMBLE_NAMES, sums.ravel().tolist(), strict=True))[:3]
+    [('weight', 48.0), ('crps', 0.0), ('adjusted_variance', 144.0)]
     """
     x, y = np.asarray(members), np.asarray(analysis, dtype=np.float64)
     columns = np.ascontiguousarray(np.asarray(weights, dtype=np.float64).T)
@@ -186,5 +233,8 @@ def ensemble_sums(
         one, o = x[:, channel].astype(np.float64), y[channel]
         squared = (one.mean(axis=0) - o) ** 2
         cells = (np.ones_like(o), crps(one, o), adjusted_variance(one), squared)
-        out[:, channel] = np.stack(cells) @ columns
+        out[:-1, channel] = np.stack(cells) @ columns
+    # A sum, as the others are: divided by the weight it is the score of this init time.
+    total = columns.sum(axis=0)
+    out[-1] = np.where(total > 0, energy_score(x, y, weights) * total, 0.0)
     return out

@@ -84,6 +84,7 @@ FORMULAS: Final[dict[str, Callable[[Means], Float64]]] = {
     "acc_centered": _acc_centered,
     "activity": lambda m: np.sqrt(ratio(_variance(m, "forecast"), _variance(m, "truth"))),
     "crps": lambda m: m["crps"],
+    "energy_score": lambda m: m["energy"],
     "spread": lambda m: np.sqrt(m["adjusted_variance"]),
     "rmse_of_mean": lambda m: np.sqrt(m["squared_error_of_mean"]),
     "spread_skill": lambda m: np.sqrt(ratio(m["adjusted_variance"], m["squared_error_of_mean"])),
@@ -99,12 +100,13 @@ SCORES: Final[dict[str, tuple[str, bool]]] = {
     "acc_centered": ("acc_centered", True),
     "activity": ("activity", False),
     "crps": ("crps", False),
+    "energy_score": ("energy_score", False),
     "spread": ("spread", False),
     "rmse_of_mean": ("rmse_of_mean", False),
     "spread_skill": ("spread_skill", False),
 }
 """Score → (formula, True if taken per init time and then averaged)."""
-ENSEMBLE_SCORES: Final = ("crps", "spread", "rmse_of_mean", "spread_skill")
+ENSEMBLE_SCORES: Final = ("crps", "energy_score", "spread", "rmse_of_mean", "spread_skill")
 """Scores of an ensemble's table; the others belong to tables of single forecasts."""
 
 
@@ -235,6 +237,8 @@ def has_score(sums: ScoreAccumulator, name: str) -> bool:
     >>> has_score(sums, "rmse"), has_score(sums, "crps")
     (True, False)
     """
+    if name == "energy_score":  # which evaluations of earlier versions do not hold
+        return "energy" in sums.names
     return ("crps" if name in ENSEMBLE_SCORES else "error") in sums.names
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from pear import __version__
 from pear.errors import InputError
-from pear.metrics import FieldAccumulator, ScoreAccumulator, bootstrap
+from pear.metrics import ENSEMBLE_SCORES, FieldAccumulator, ScoreAccumulator, bootstrap
 from pear.metrics.dataset import CORRELATIONS, DIMS, scores_to_dataset, sums_to_dataset
 from pear.metrics.scores import has_score
 from pear.times import to_iso
@@ -29,7 +29,6 @@ METRICS: Final = (
     "rmse_per_init",
     "activity",
 )
-ENSEMBLE_METRICS: Final = ("crps", "spread", "rmse_of_mean", "spread_skill")
 MIN_INITS: Final = 8
 """Fewer init times say too little about other init times: no interval is computed."""
 REPLICATES: Final = 500
@@ -82,7 +81,7 @@ def evaluation_dataset(sums: Accumulators, about: Mapping[str, Any]) -> xr.Datas
     """
     tables = {name: one.scores for name, one in sums.items()}
     ensembles = any(has_score(table, "crps") for table in tables.values())
-    data = scores_to_dataset(tables, METRICS + (ENSEMBLE_METRICS if ensembles else ()))
+    data = scores_to_dataset(tables, METRICS + (ENSEMBLE_SCORES if ensembles else ()))
     _check_finite(data)
     if data["init_times"] >= MIN_INITS:
         _add_intervals(data, tables)

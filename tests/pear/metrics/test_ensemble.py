@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pear.metrics import ENSEMBLE_NAMES, ScoreAccumulator, crps, ensemble_sums, mae, rmse, score
-from pear.metrics.ensemble import adjusted_variance
+from pear.metrics.ensemble import adjusted_variance, energy_score
+from pear.metrics.scores import has_score
 
 VALUES = st.floats(-1e3, 1e3, width=32)
 
@@ -41,6 +42,68 @@ def test_agrees_with_scoringrules() -> None:
     for fair, estimator in ((True, "fair"), (False, "nrg")):
         want = scoringrules.crps_ensemble(truth, members, m_axis=0, estimator=estimator)
         np.testing.assert_allclose(crps(members, truth, fair=fair), want, rtol=1e-10)
+
+
+def slow_energy(members: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> float:
+    """Energy score of one field (cell,) by its definition."""
+
+    def size(field: np.ndarray) -> float:
+        return float(np.sqrt(sum(w * d * d for w, d in zip(weights, field, strict=True))))
+
+    count = len(members)
+    pairs = sum(size(a - b) for a in members for b in members)
+    error = sum(size(a - truth) for a in members) / count
+    return (error - pairs / (2 * count * (count - 1))) / float(np.sqrt(weights.sum()))
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_the_energy_score_equals_its_definition(count: int) -> None:
+    rng = np.random.default_rng(count)
+    members, truth = rng.normal(size=(count, 3, 48)), rng.normal(size=(3, 48))
+    weights = np.stack([np.ones(48), rng.random(48) * (np.arange(48) < 20)])
+    found = energy_score(members, truth, weights)
+    for channel in range(3):
+        for region in range(2):
+            want = slow_energy(members[:, channel], truth[channel], weights[region])
+            assert found[channel, region] == pytest.approx(want, rel=1e-12)
+    sums = ensemble_sums(members, truth, weights)
+    np.testing.assert_allclose(sums[-1] / sums[0], found, rtol=1e-12)
+
+
+def test_the_energy_score_agrees_with_scoringrules() -> None:
+    scoringrules = pytest.importorskip("scoringrules")
+    rng = np.random.default_rng(3)
+    members, truth = rng.normal(size=(6, 4, 30)), rng.normal(size=(4, 30))
+    found = energy_score(members, truth, np.ones((1, 30)))[:, 0]
+    wanted = scoringrules.es_ensemble(truth, members, m_axis=0, v_axis=-1, estimator="fair")
+    np.testing.assert_allclose(found * np.sqrt(30), wanted, rtol=1e-10)
+
+
+def test_the_energy_score_of_one_cell_is_the_crps() -> None:
+    rng = np.random.default_rng(4)
+    members, truth = rng.normal(size=(7, 5, 1)), rng.normal(size=(5, 1))
+    found = energy_score(members, truth, np.ones((1, 1)))
+    np.testing.assert_allclose(found, crps(members, truth), rtol=1e-12)
+    alone = energy_score(members[:1], truth, np.ones((1, 1)))
+    np.testing.assert_allclose(alone, abs(members[0] - truth), rtol=1e-12)
+
+
+def test_the_energy_score_sees_whether_members_vary_as_analyses_do() -> None:
+    """Cells vary as one in the analyses: members that do so too score better, at equal CRPS."""
+    rng = np.random.default_rng(5)
+    truth = np.repeat(rng.normal(size=(400, 1)), 50, axis=1)
+    together = np.repeat(rng.normal(size=(8, 400, 1)), 50, axis=2)
+    apart = rng.normal(size=(8, 400, 50))
+    weights = np.ones((1, 50))
+    scores = [energy_score(members, truth, weights).mean() for members in (together, apart)]
+    assert scores[0] < 0.9 * scores[1]
+    assert crps(together, truth).mean() == pytest.approx(crps(apart, truth).mean(), rel=0.1)
+
+
+def test_an_evaluation_without_the_statistic_has_no_energy_score() -> None:
+    old = ScoreAccumulator(TIME, LEAD, (("2m_temperature", None),), names=ENSEMBLE_NAMES[:-1])
+    assert has_score(old, "crps")
+    assert not has_score(old, "energy_score")
 
 
 def test_converges_to_the_gaussian_integral() -> None:
