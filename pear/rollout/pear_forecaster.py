@@ -28,7 +28,7 @@ from pear.normaliser import keep_forcings
 from pear.rollout.forecaster import OneStepForecaster
 from pear.sphere.symmetry import C4H, IDENTITY, Element
 from pear.state import State
-from pear.store.schema import LEAD_TIME
+from pear.store.schema import lead_time_name
 from pear.times import HOUR, as_utc, to_iso
 from pear.variables import SIMULATED
 
@@ -264,8 +264,8 @@ def _mean(members: Sequence[Tensor]) -> Tensor:
 
 def _lead_hours(source: xr.Dataset | None, time: np.datetime64) -> float:
     """Return the lead time of a state that is itself a forecast, hours; 0 if it does not say so."""
-    if source is None or LEAD_TIME not in source.coords:
+    if source is None or (name := lead_time_name(source.coords)) not in source.coords:
         return 0.0
     at = np.flatnonzero(as_utc(source["time"].values) == time)
-    leads = source[LEAD_TIME].values
+    leads = source[name].values
     return float(leads.ravel()[at[0]] / HOUR) if at.size else 0.0

@@ -533,9 +533,10 @@ def read_lead_times(root: StrPath) -> Int64:
         If they are damaged.
     """
     group = schema.open_group(root)
-    if schema.LEAD_TIME not in group:
+    name = schema.lead_time_name(group)
+    if name not in group:
         return np.zeros(schema.get_array(group, "time").shape[0], dtype=np.int64)
-    seconds: Int64 = np.asarray(schema.get_array(group, schema.LEAD_TIME)[:], dtype=np.int64)
+    seconds: Int64 = np.asarray(schema.get_array(group, name)[:], dtype=np.int64)
     if (seconds < 0).any():
         raise InputError(
             f"{root}: its lead times are damaged",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -34,8 +34,14 @@ COMPLETE: Final = "complete"
 """Coordinate of an analysis that flags the fields it holds, (time, channel)."""
 PRELIMINARY: Final = "preliminary"
 """Coordinate of an analysis that flags the times that final data will replace, (time,)."""
-LEAD_TIME: Final = "lead_time"
-"""Coordinate of an analysis: lead time of the states that are forecasts, 0 of analyses, (time,)."""
+LEAD_TIME: Final = "source_lead_time"
+"""Coordinate of an analysis: lead time of the states that are forecasts, 0 of analyses, (time,).
+
+WeatherBench-X selects valid times along a dimension ``lead_time`` of its own, which a coordinate
+of that name would contradict.
+"""
+EARLIER_LEAD_TIME: Final = "lead_time"
+"""Name of the same coordinate in stores of earlier versions."""
 MEMBER: Final = "ensemble_member"
 """Attribute of an analysis: number or name of the member that all its states are of, if known."""
 REGRIDDING: Final = "pear_regridding"
@@ -44,11 +50,12 @@ REPLACEMENTS: Final = "pear_replacements"
 """Attribute of a store: how often times of it were replaced; absent until the first time."""
 VERSION: Final = "pear_schema"
 """Attribute of a store: version of this schema; absent in stores of the first one."""
-CURRENT: Final = 3
+CURRENT: Final = 4
 """Version of stores that are written now.
 
 From version 2 on with latitude, longitude and valid time of each value; from version 3 on with
-attributes that netCDF can hold too: tables are JSON text, and the grid stands at ``crs`` alone.
+attributes that netCDF can hold too: tables are JSON text, and the grid stands at ``crs`` alone;
+from version 4 on the lead times of analyses have a name that is not a dimension elsewhere.
 """
 LATITUDE: Final = {
     "standard_name": "latitude",
@@ -213,6 +220,30 @@ def valid_time_coordinate(times: Times, leads: npt.NDArray[np.timedelta64]) -> C
     valid = as_utc(times)[:, None] + np.atleast_1d(leads).astype("timedelta64[s]")[None]
     attributes = {"standard_name": "time", "long_name": "valid time"}
     return Coordinate(("time", "prediction_timedelta"), valid, attributes)
+
+
+def lead_time_name(names: Iterable[Hashable]) -> str:
+    """Return the name that the lead times of an analysis have in a store, or would have.
+
+    Parameters
+    ----------
+    names
+        Names of the arrays of the store.
+
+    Returns
+    -------
+    str
+        ``source_lead_time``, or ``lead_time`` if an earlier version of PEAR wrote the store.
+
+    Examples
+    --------
+    >>> from pear.store.schema import lead_time_name
+    >>> lead_time_name(["time", "lead_time"]), lead_time_name(["time"])
+    ('lead_time', 'source_lead_time')
+    """
+    held = set(names)
+    earlier = LEAD_TIME not in held and EARLIER_LEAD_TIME in held
+    return EARLIER_LEAD_TIME if earlier else LEAD_TIME
 
 
 def lead_coordinate(leads: npt.ArrayLike) -> Coordinate:

@@ -20,7 +20,7 @@ _PAUSE_SECONDS: Final = 0.02
 _DIFFERS: Final = "is damaged: its checksum differs"
 _MAY_BE_ZERO: Final = ("crs", "hour", "number", "prediction_timedelta")
 """Arrays of one value of stores without a manifest that hold zero, which was not written then."""
-_MAY_BE_ALL_ZERO: Final = ("complete", "preliminary", "lead_time")
+_MAY_BE_ALL_ZERO: Final = ("complete", "preliminary", "source_lead_time", "lead_time")
 """Arrays that may be zero everywhere, which other programs do not write."""
 
 

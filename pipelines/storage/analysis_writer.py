@@ -334,7 +334,9 @@ class AnalysisWriter:
         self.preliminary = read_preliminary(self._root)
         group = schema.open_group(self._root)
         self.leads = read_lead_times(self._root)
-        self._lacking = [name for name in _OF_TIMES if name not in group]
+        self._lead_time = schema.lead_time_name(group)
+        held = {schema.LEAD_TIME if name == self._lead_time else name for name in group}
+        self._lacking = [name for name in _OF_TIMES if name not in held]
         self.overviews = schema.overviews(group)
         shards = schema.get_array(group, self.stored.names[0]).shards
         self.shard_times = int(shards[0]) if shards else 1
@@ -455,7 +457,7 @@ class AnalysisWriter:
         of_times: dict[str, npt.NDArray[np.generic]] = {
             schema.COMPLETE: flags,
             schema.PRELIMINARY: preliminary,
-            schema.LEAD_TIME: changes.leads,
+            self._lead_time: changes.leads,
         }
         for name, values in of_times.items():
             begin = 0 if name in self._added else first
@@ -478,9 +480,8 @@ class AnalysisWriter:
         """Return the attributes of the root group that a commit changes."""
         attributes: dict[str, Any] = {}
         if self._lacking:
-            attributes["coordinates"] = schema.group_attributes("analysis", self.nside, {})[
-                "coordinates"
-            ]
+            whole = schema.group_attributes("analysis", self.nside, {})["coordinates"]
+            attributes["coordinates"] = whole.replace(schema.LEAD_TIME, self._lead_time)
         if added and (defined := definitions(self.stored.names)) is not None:
             attributes[DEFINITIONS] = defined
         return attributes

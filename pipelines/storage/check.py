@@ -411,15 +411,16 @@ def _check_preliminary(group: zarr.Group) -> Iterator[Finding]:
 
 def _check_lead_times(group: zarr.Group) -> Iterator[Finding]:
     """Check the lead times of states that are forecasts, which old stores do not have."""
-    if schema.LEAD_TIME not in group:
+    name = schema.lead_time_name(group)
+    if name not in group:
         return
     try:
-        damaged = bool((np.asarray(schema.get_array(group, schema.LEAD_TIME)[:]) < 0).any())
+        damaged = bool((np.asarray(schema.get_array(group, name)[:]) < 0).any())
         detail = "is not known at some times"
     except DAMAGE as error:
         damaged, detail = True, f"cannot be read: {error}"
     if damaged:
-        yield Finding("completeness", schema.LEAD_TIME, detail, "call these times analyses")
+        yield Finding("completeness", name, detail, "call these times analyses")
 
 
 class _FieldCheck:

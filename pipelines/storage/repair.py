@@ -321,10 +321,11 @@ class _DamagedStore:
 
     def _lead_times(self, count: int) -> Int64:
         """Read the lead times, (time,) seconds; 0 where they are damaged."""
-        if schema.LEAD_TIME not in self._arrays:
+        name = schema.lead_time_name(self._arrays)
+        if name not in self._arrays:
             return np.zeros(count, dtype=np.int64)
         try:
-            seconds = np.asarray(self._arrays[schema.LEAD_TIME][:count], dtype=np.int64)
+            seconds = np.asarray(self._arrays[name][:count], dtype=np.int64)
             return np.where(seconds < 0, np.int64(0), seconds)
         except DAMAGE:
             return np.zeros(count, dtype=np.int64)

@@ -101,7 +101,7 @@ def test_each_server_gives_them_by_its_own_names(
         assert np.abs(got - wanted).max() < 1e-3 * np.ptp(wanted), one
     rain = store["total_precipitation_6hr"].isel(time=0).values
     assert rain.max() == pytest.approx(interpolate("tp", 0, T12 - 6 * HOUR).max(), rel=1e-3)
-    assert not store["lead_time"].values.any()
+    assert not store["source_lead_time"].values.any()
     again = run(make_source(name, transfer, replica.url), tmp_path / "a.zarr", transfer, *MORE)
     assert again.report is None
 

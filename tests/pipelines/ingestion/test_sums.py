@@ -139,7 +139,7 @@ def test_hourly_rain_of_era5_in_grib_is_no_forecast(tmp_path: Path) -> None:
     values = stored(tmp_path / "a.zarr")
     assert values.shape[0] == 1
     assert np.isfinite(values).all()
-    assert not open_store(tmp_path / "a.zarr")["lead_time"].values.any()
+    assert not open_store(tmp_path / "a.zarr")["source_lead_time"].values.any()
 
 
 def test_a_sum_travels_to_a_worker_with_its_parts_alone() -> None:

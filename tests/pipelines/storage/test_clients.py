@@ -16,7 +16,7 @@ from pear.sphere.healpix import centres
 from pear.store import metadata, schema
 from pear.store.attributes import read_json
 from pear.store.manifest import FILE, Manifest
-from pear.store.reader import open_store
+from pear.store.reader import open_store, read_lead_times
 from pear.variables import PROBABILITY, Layout
 from pipelines.storage.analysis_writer import AnalysisWriter
 from pipelines.storage.check import check_store
@@ -206,3 +206,67 @@ def test_a_wrong_valid_time_is_found_and_repaired(forecast: Path, tmp_path: Path
     assert "valid_time" in {finding.where for finding in check_store(path).findings}
     assert repair_store(path).is_healthy
     np.testing.assert_array_equal(open_store(path)["valid_time"].values[0], INIT + LEADS)
+
+
+def to_third_version(path: Path) -> None:
+    """Name the lead times of an analysis as versions before the fourth did."""
+    (path / schema.LEAD_TIME).rename(path / schema.EARLIER_LEAD_TIME)
+    document = metadata.read(path)
+    nodes, attributes = document[metadata.INSIDE]["metadata"], document["attributes"]
+    nodes[schema.EARLIER_LEAD_TIME] = nodes.pop(schema.LEAD_TIME)
+    both = schema.LEAD_TIME, schema.EARLIER_LEAD_TIME
+    attributes["coordinates"] = attributes["coordinates"].replace(*both)
+    attributes[schema.VERSION] = 3
+    files = {name.replace(*both): entry for name, entry in Manifest.read(path).files.items()}
+    (path / FILE).write_bytes(Manifest(files).dump())
+    write_group(path, document)
+    rewrite_child_metadata(path)
+
+
+def test_analyses_of_the_third_version_are_read_extended_and_repaired(
+    analysis: Path, tmp_path: Path
+) -> None:
+    old = Path(shutil.copytree(analysis, tmp_path / "old.zarr"))
+    to_third_version(old)
+    assert check_store(old).findings == []
+    states = np.full((1, 1, 192), 281.0), np.full((1, 1, 2, 192), 251.0)
+    with (
+        AnalysisWriter(old, LAYOUT, NSIDE) as writer,
+        writer.transaction(INIT + LEADS[2:]) as changes,
+    ):
+        changes.leads[-1] = 21600
+        changes.write("2m_temperature", states[0][:, 0])
+        changes.write("temperature", states[1][:, 0])
+    assert read_lead_times(old).tolist() == [0, 0, 21600]
+    assert "source_lead_time" not in open_store(old).coords
+    hours = open_store(old)["lead_time"].values / np.timedelta64(1, "h")
+    assert hours.tolist() == [0, 0, 6]
+    next((old / "temperature/c").rglob("0/0/0")).unlink()
+    repair_store(old)
+    assert read_lead_times(old).tolist() == [0, 0, 21600]
+
+
+def test_weatherbench_x_finds_what_it_selects(forecast: Path, analysis: Path) -> None:
+    """What its loaders and regions do with a forecast and an analysis, by xarray alone.
+
+    ``PredictionsFromXarray`` and ``TargetsFromXarray`` rename dimensions and select init and lead
+    times, of the analysis as a table of valid times; ``Regions`` compares ``latitude`` and
+    ``longitude`` of the difference. The package itself is not on PyPI.
+    """
+    names = {"time": "init_time", "prediction_timedelta": "lead_time"}
+    predictions = xr.open_zarr(forecast, decode_timedelta=True).rename(names)
+    targets = xr.open_zarr(analysis).rename({"time": "valid_time"})
+    inits, leads = predictions["init_time"].values, LEADS[:2]
+    valid = xr.DataArray(inits, coords={"init_time": inits}) + xr.DataArray(
+        leads, coords={"lead_time": leads}
+    )
+    chunk = predictions.sel(init_time=inits, lead_time=leads)["temperature"]
+    truth = targets.sel(valid_time=valid)["temperature"]
+    error = (chunk - truth).load()
+    assert error.dims == ("init_time", "lead_time", "level", "cell")
+    np.testing.assert_array_equal(error.values[0, :, 0, 0], [0.0, 1.0])
+    north = (error.latitude >= 20) & (error.latitude <= 90)
+    around = (error.longitude % 360 <= 40) | (error.longitude % 360 >= 350)
+    europe = (north & around).rename("europe")
+    assert 0 < int(europe.sum()) < 192
+    assert float(error.where(europe).mean()) == 0.5
