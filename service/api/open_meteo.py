@@ -110,13 +110,14 @@ class OpenMeteoQuery:
         precipitation_unit: Annotated[Literal["mm", "inch"], Query()] = "mm",
         timeformat: Annotated[Literal["iso8601", "unixtime"], Query()] = "iso8601",
         timezone: Annotated[
-            str,
+            list[_Item],
             Query(
-                max_length=64,
-                description="Name such as Europe/Berlin, for all points; "
+                max_length=_MOST_ITEMS,
+                description="Name such as Europe/Berlin, for all points, or one for each; "
                 "`auto`: that of each point.",
+                examples=[["Europe/Berlin"]],
             ),
-        ] = "GMT",
+        ] = ["GMT"],  # noqa: B006
         format: Annotated[  # noqa: A002
             Literal["json", "flatbuffers"],
             Query(description="As open-meteo's official clients read."),
@@ -148,7 +149,7 @@ class OpenMeteoQuery:
         self.asked = Asked(texts[0], texts[1], texts[2], units, temporal_resolution, period)
         self.run, self.models, self.has_current = run, models, bool(current)
         self.interpolation: Interpolation = interpolation
-        self.unix_time, self.timezone = timeformat == "unixtime", timezone
+        self.unix_time, self.timezones = timeformat == "unixtime", _split(timezone)
         self.is_binary = format == "flatbuffers"
 
     def places(self, nside: int, most: int) -> tuple[Float64, Float64]:
@@ -161,8 +162,31 @@ class OpenMeteoQuery:
             parse_numbers(longitude, "longitude", most),
         )
 
+    def zones(self, latitude: Float64, longitude: Float64) -> list[str]:
+        """Return the name of the time zone of each point (point,)."""
+        names = list(self.timezones)
+        if len(names) == 1:
+            names *= latitude.size
+        if len(names) != latitude.size:
+            raise InputError(
+                f"{len(names)} time zones are given for {latitude.size} points",
+                field="timezone",
+                hint="give one for all points, or one for each",
+            )
+        if _AUTO in names:
+            locate(latitude, longitude, 1, "nearest")  # refuses what is not on the globe
+            local = find_zones(latitude, longitude)
+            names = [
+                here if name == _AUTO else name for name, here in zip(names, local, strict=True)
+            ]
+        return names
+
 
 _Query = Annotated[OpenMeteoQuery, Depends()]
+
+
+def _split(items: list[str]) -> tuple[str, ...]:
+    return tuple(name.strip() for name in ",".join(items).split(","))
 
 
 @router.get(
@@ -225,14 +249,14 @@ class _Answer:
         self.has_past = any(part.past is not None for part in self.parts)
         self._now = [lead_now(store, now) if query.has_current else None for store in stores]
         self._hour = now.replace(minute=0, second=0, microsecond=0)
-        if query.timezone != _AUTO:
-            parse_zone(query.timezone, stores[0].valid_times[0])
+        for name in {*query.timezones} - {_AUTO}:
+            parse_zone(name, stores[0].valid_times[0])
         self.key = (
             ensemble,
             query.where,
             *(part.key for part in self.parts),
             query.asked.period,
-            query.timezone,
+            query.timezones,
             query.interpolation,
             query.unix_time,
             query.is_binary,
@@ -245,10 +269,7 @@ class _Answer:
         latitude, longitude = query.places(self.parts[0].source.store.nside, most)
         if latitude.shape == longitude.shape:  # or else it is refused below
             self._require_few(latitude.size)
-        zones = np.full(latitude.shape, query.timezone, dtype=object)
-        if query.timezone == _AUTO:
-            locate(latitude, longitude, 1, "nearest")  # refuses what is not on the globe
-            zones[:] = find_zones(latitude, longitude)
+        zones = np.array(query.zones(latitude, longitude), dtype=object)
         answers: dict[int, Any] = {}
         for name in dict.fromkeys(zones.tolist()):
             rows = np.flatnonzero(zones == name)

@@ -210,6 +210,17 @@ def test_each_point_has_its_own_zone(client: httpx.Client, official: Any) -> Non
     assert [answer.Latitude() for answer in answers] == pytest.approx(
         [each["latitude"] for each in found], abs=1e-3
     )
+    # A list of zones, by commas or, as the official client does, repeated.
+    asked["timezone"] = ["Europe/Berlin", "GMT", "auto"]
+    answers = official.weather_api(FORECAST, params=dict(asked))
+    assert [answer.UtcOffsetSeconds() for answer in answers] == [3600, 0, -36000]
+    asked["timezone"] = "Europe/Berlin, GMT,auto"
+    found = client.get("/v1/forecast", params=asked).json()
+    assert [each["timezone"] for each in found] == ["Europe/Berlin", "GMT", "Etc/GMT+10"]
+    asked["timezone"] = "GMT,auto"
+    refused = client.get("/v1/forecast", params=asked)
+    assert refused.status_code == 422
+    assert "2 time zones are given for 3 points" in refused.json()["reason"]
 
 
 @pytest.mark.parametrize(
