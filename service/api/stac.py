@@ -69,7 +69,10 @@ def get_stac_collections(request: Request, services: ServicesDep) -> StacCollect
     """Return a collection for each model with finished runs, each analysis and climatology."""
     base = _base(request)
     links = links_to(base, "/collections")
-    return StacCollections(collections=_collections(base, services), links=links)
+    found = _collections(base, services)
+    for each in found:  # pystac-client reads this list and not the collections by themselves
+        each.links += _links_to_runs(base, services, each.id)
+    return StacCollections(collections=found, links=links)
 
 
 @router.get(
@@ -83,14 +86,8 @@ def get_stac_collection(
 ) -> StacCollection:
     """Return one collection; that of a model links to its newest runs, and `items` lists all."""
     base = _base(request)
-    found, model = _find(base, services, collection), _model_of(services, collection)
-    if model is not None:
-        page = services.catalog.runs.page(
-            status=Status.SUCCEEDED, model=model.id, limit=MOST_ITEM_LINKS
-        )
-        found.links += [
-            link_to_item(base, found.id, run) for run in page.items if _is_readable(services, run)
-        ]
+    found = _find(base, services, collection)
+    found.links += _links_to_runs(base, services, found.id)
     return found
 
 
@@ -173,6 +170,19 @@ def _item(base: str, services: Services, run: Run) -> StacItem:
         for name in statistics_of(services.folder, run.id)
     }
     return make_item(base, run, store, facts, nature, statistics)
+
+
+def _links_to_runs(base: str, services: Services, collection: str) -> list[StacLink]:
+    """Return links to the newest runs of a collection; none of a store."""
+    model = _model_of(services, collection)
+    if model is None:
+        return []
+    page = services.catalog.runs.page(
+        status=Status.SUCCEEDED, model=model.id, limit=MOST_ITEM_LINKS
+    )
+    return [
+        link_to_item(base, collection, run) for run in page.items if _is_readable(services, run)
+    ]
 
 
 def _is_readable(services: Services, run: Run) -> bool:
