@@ -53,6 +53,8 @@ class Compression:
         async def send_weakly(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message["headers"])
+                if message["status"] == 304:  # has the Vary of the answer itself (RFC 9110, 15.4.5)
+                    headers = _vary_by_encoding(headers)
                 message["headers"] = _weaken(headers, message["status"], known)
             await send(message)
 
@@ -64,6 +66,15 @@ def _is_compressed(path: str) -> bool:
     if "/zarr/" in path or ".zarr/" in path:
         return not path.endswith(".json")
     return path.endswith(("/download", ".png"))
+
+
+def _vary_by_encoding(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return headers that say that the answer depends on ``Accept-Encoding``."""
+    given = b", ".join(value for name, value in headers if name == b"vary")
+    if b"accept-encoding" in given.lower() or given == b"*":
+        return headers
+    rest = [each for each in headers if each[0] != b"vary"]
+    return [*rest, (b"vary", b", ".join(filter(None, (given, b"Accept-Encoding"))))]
 
 
 def _weaken(

@@ -12,11 +12,21 @@ from service.http.problems import problem_response
 _REFUSALS = (400, 416)
 
 
+def _without_foreign_range(scope: Scope) -> Scope:
+    """Return a request without a range in another unit, which is to be passed over (RFC 9110)."""
+    unit, _, _ = Request(scope).headers.get("range", "bytes=").partition("=")
+    if unit.strip().lower() == "bytes":
+        return scope
+    headers = [each for each in scope["headers"] if each[0] != b"range"]
+    return {**scope, "headers": headers}
+
+
 class RangedFile(FileResponse):
     """A file; a range that it does not have is answered with a problem document."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the file, the ranges that were asked for, or why there are none."""
+        scope = _without_foreign_range(scope)
         refused: Message | None = None
 
         async def send_unless_refused(message: Message) -> None:

@@ -6,11 +6,15 @@ caches, compression and lengths are those of the GET.
 
 from __future__ import annotations
 
+from typing import Final
+
 import anyio
 import anyio.lowlevel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.request_state import RequestState
+
+_OF_RANGES: Final = (b"range", b"if-range")
 
 
 class HeadRequests:
@@ -31,7 +35,9 @@ class HeadRequests:
             await self._app(scope, receive, send)
             return
         # A copy: the server and the log have to go on seeing a HEAD request.
-        own = {**scope, "method": "GET"}
+        # Ranges are of GET alone (RFC 9110, 14.2).
+        headers = [each for each in scope["headers"] if each[0] not in _OF_RANGES]
+        own = {**scope, "method": "GET", "headers": headers}
         ended = False
         with anyio.CancelScope() as answering:
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import socket
 import struct
 import termios
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -20,9 +22,36 @@ STALL_SECONDS: Final = 30.0
 STALL_BYTES: Final = 32 * 1024
 """A client that takes less than this in :data:`STALL_SECONDS`, about 1 kB/s, is cut off."""
 HEAD_BYTES: Final = 64 * 1024
-_TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
-    b"Content-Length: 0\r\n\r\n"
+_URL_BYTES: Final = 65_535
+"""Longest address that the parser takes."""
+
+
+def _problem(status: int, detail: str, hint: str) -> bytes:
+    """Return a response to what did not become a request: a problem document as any other."""
+    title = HTTPStatus(status).phrase
+    about = {"type": "about:blank", "title": title, "status": status}
+    body = json.dumps({**about, "detail": detail, "hint": hint}).encode()
+    head = (
+        f"HTTP/1.1 {status} {title}\r\nContent-Type: application/problem+json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_TOO_LARGE: Final = _problem(
+    431,
+    f"the head of the request is above {HEAD_BYTES // 1024} kB",
+    "shorten its address and headers",
+)
+_TOO_LONG: Final = _problem(
+    414,
+    f"the address of the request is above {_URL_BYTES} bytes",
+    "ask for less at a time",
+)
+_NOT_HTTP: Final = _problem(
+    400,
+    "this is not a request of HTTP/1.1",
+    "see RFC 9112; letters in an address that are not ASCII are written as %XX",
 )
 
 
@@ -59,6 +88,15 @@ class TimeoutHttpToolsProtocol(HttpToolsProtocol):
             self._cancel_deadline()
             self.transport.write(_TOO_LARGE)
             self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say in a problem document why bytes are not a request, and close the connection."""
+        del msg  # the same for every reason
+        too_large = sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES
+        too_long = len(self.url) > _URL_BYTES
+        self._cancel_deadline()
+        self.transport.write(_TOO_LONG if too_long else _TOO_LARGE if too_large else _NOT_HTTP)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """Start the deadline with the first byte of a request."""

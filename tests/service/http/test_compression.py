@@ -64,6 +64,7 @@ def test_tags_of_packed_answers_are_recognised(client: httpx.Client, run_id: str
     tag = packed.headers["etag"]
     again, body = raw(client, url, "gzip", **{"If-None-Match": tag})
     assert (again.status_code, body, again.headers["etag"]) == (304, b"", tag)
+    assert "Accept-Encoding" in again.headers["vary"]
     plain, _ = raw(client, url, "identity", **{"If-None-Match": tag.removeprefix("W/")})
     assert (plain.status_code, plain.headers["etag"]) == (304, tag.removeprefix("W/"))
 

@@ -70,3 +70,16 @@ def test_what_has_no_get_has_no_head(client: httpx.Client) -> None:
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
     assert client.put("/v1/models").headers["allow"] == "GET, HEAD"
+
+
+def test_ranges_are_of_get_alone_and_in_bytes(url: str, run_id: str) -> None:
+    """RFC 9110, 14.2: both headers are passed over, and the whole is there."""
+    path = f"{url}/v1/forecasts/{run_id}/download?variables=t2m&lead_times=24"
+    whole = httpx.get(path, timeout=60)
+    head = httpx.head(path, headers={"Range": "bytes=0-9"}, timeout=60)
+    assert head.status_code == 200
+    assert head.headers["content-length"] == whole.headers["content-length"]
+    other = httpx.get(path, headers={"Range": "items=1-2"}, timeout=60)
+    assert (other.status_code, len(other.content)) == (200, len(whole.content))
+    part = httpx.get(path, headers={"Range": "bytes=0-9"}, timeout=60)
+    assert (part.status_code, part.content) == (206, whole.content[:10])

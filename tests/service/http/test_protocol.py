@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -116,3 +117,28 @@ def test_a_slow_client_that_reads_gets_everything(monkeypatch: pytest.MonkeyPatc
             due = started + 2.0 * got / 20_000_000
             time.sleep(max(0.0, due - time.monotonic()))
         assert time.monotonic() - started > 1.9
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"x" * 65_535), 414),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nA: %s\r\n\r\n" % (b"x" * 70_000), 431),
+        (b"GET /\xff\xfe HTTP/9\r\n\r\n", 400),
+        (b"\x16\x03\x01 a handshake of TLS\r\n\r\n", 400),
+    ],
+)
+def test_what_is_not_a_request_is_a_problem_document(sent: bytes, status: int) -> None:
+    with served(big_app(), http=TimeoutHttpToolsProtocol) as base:
+        place = urlsplit(base)
+        with socket.create_connection((place.hostname, place.port), timeout=20) as connection:
+            connection.sendall(sent)
+            answer = b""
+            with suppress(ConnectionResetError):
+                while part := connection.recv(65_536):
+                    answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status), head
+    assert b"application/problem+json" in head
+    problem = json.loads(body)
+    assert (problem["status"], bool(problem["hint"])) == (status, True)
