@@ -200,7 +200,9 @@ def _collection(request: Request, target: Target) -> dict[str, Any]:
     document = _describe(request, target, path)
     queries = dict(document["data_queries"])
     about, title = target.described_by
-    wms = link.to(f"{path}/wms?service=WMS&request=GetCapabilities", "wms", "WMS 1.3.0", XML)
+    wms = link.to(
+        f"{path}/wms?service=WMS&request=GetCapabilities", "wms", "WMS 1.3.0 and 1.1.1", XML
+    )
     more = [wms, link.to(about, "describedby", title)]
     if isinstance(target, StoreTarget):
         zarr = link.to(f"{about}.zarr", "data", "Zarr store", "application/vnd.zarr")

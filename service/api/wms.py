@@ -1,4 +1,4 @@
-"""WMS 1.3.0: one web map service for each collection."""
+"""WMS 1.3.0 and 1.1.1: one web map service for each collection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ from service.api.ogc_runs import (
 )
 from service.api.ogc_targets import PREFIX, RunTarget, Target, describe_nature
 from service.api.tiles import field_colours
-from service.api.wms_capabilities import INFO_FORMATS, default_level, write_capabilities
+from service.api.wms_capabilities import (
+    EARLIER_KIND,
+    INFO_FORMATS,
+    default_level,
+    write_capabilities,
+)
 from service.dependencies import Services, ServicesDep
 from service.http.errors import ProblemError
 from service.http.ogc_errors import XML
@@ -37,7 +42,7 @@ from service.readers.ogc.coverages import row_of
 from service.readers.ogc.pixels import read_pixels
 from service.readers.ogc.selection import Layer, parameters_of, select_layer
 from service.readers.ogc.tile_grids import Raster
-from service.readers.ogc.wms import VERSION, Frame, Parameters, parse_colour
+from service.readers.ogc.wms import VERSION, VERSIONS, Frame, Parameters, parse_colour
 from service.readers.serialisers import dump_json
 
 router = make_router("OGC WMS", LenientRoute)
@@ -60,11 +65,11 @@ def _parameter(name: str, about: str, example: str, *, required: bool = False) -
 
 _PARAMETERS: Final = [
     _parameter("service", "WMS.", "WMS"),
-    _parameter("version", f"{VERSION}.", VERSION),
+    _parameter("version", ", or ".join(VERSIONS) + ".", VERSION),
     _parameter("request", ", ".join(_REQUESTS) + ".", "GetMap", required=True),
     _parameter("layers", "One parameter of the collection.", "2m_temperature"),
     _parameter("styles", "Empty, or `default`.", "default"),
-    _parameter("crs", "CRS:84, EPSG:4326 (latitude first) or EPSG:3857.", "CRS:84"),
+    _parameter("crs", "CRS:84, EPSG:4326 (latitude first) or EPSG:3857; in 1.1.1 `srs`.", "CRS:84"),
     _parameter("bbox", "Four numbers in the order of the axes of `crs`.", "-180,-90,180,90"),
     _parameter("width", "Pixels, at most 2048.", "800"),
     _parameter("height", "Pixels, at most 2048.", "400"),
@@ -76,8 +81,8 @@ _PARAMETERS: Final = [
     _parameter("dim_reference_time", "Init time (default: the newest).", "2006-11-20T00:00:00Z"),
     _parameter("query_layers", "Of GetFeatureInfo: as `layers`.", "2m_temperature"),
     _parameter("info_format", "Of GetFeatureInfo.", "application/json"),
-    _parameter("i", "Of GetFeatureInfo: column.", "400"),
-    _parameter("j", "Of GetFeatureInfo: row.", "200"),
+    _parameter("i", "Of GetFeatureInfo: column; in 1.1.1 `x`.", "400"),
+    _parameter("j", "Of GetFeatureInfo: row; in 1.1.1 `y`.", "200"),
     _parameter("layer", "Of GetLegendGraphic.", "2m_temperature"),
 ]
 
@@ -91,6 +96,7 @@ _PARAMETERS: Final = [
             "description": "Capabilities, a map, a legend, or the value at a pixel.",
             "content": {
                 XML: {"schema": {"type": "string"}},
+                EARLIER_KIND: {"schema": {"type": "string"}},
                 "image/png": {"schema": {"type": "string", "format": "binary"}},
                 "application/json": {"schema": {"type": "object"}},
                 "text/plain": {"schema": {"type": "string"}},
@@ -102,17 +108,18 @@ _PARAMETERS: Final = [
     openapi_extra={"parameters": _PARAMETERS},
 )
 async def get_wms(request: Request, services: ServicesDep, collection_id: str) -> Response:
-    """Answer as WMS 1.3.0 for QGIS and others: names in any case, unknown ones passed over."""
+    """Answer as WMS 1.3.0 or 1.1.1 for GIS: names in any case, unknown ones passed over."""
     given = Parameters(request.query_params.multi_items())
     what = given.choose("request", _REQUESTS)
     if (given.get("service") or "WMS").upper() != "WMS":
         raise InputError("SERVICE must be WMS", field="service")
-    if what != "GetCapabilities" and (given.get("version") or VERSION) != VERSION:
-        raise InputError(f"VERSION must be {VERSION}", field="version")
+    if what != "GetCapabilities" and (given.get("version") or VERSION) not in VERSIONS:
+        raise InputError(f"VERSION must be {' or '.join(VERSIONS)}", field="version")
     target = await run_in_threadpool(_target, services, collection_id, given)
     if what == "GetCapabilities":
-        body = await run_in_threadpool(_capabilities, request, services, target)
-        return Response(body, media_type=XML, headers={"Cache-Control": "no-cache"})
+        body = await run_in_threadpool(_capabilities, request, services, target, given)
+        kind = XML if given.version == VERSION else EARLIER_KIND
+        return Response(body, media_type=kind, headers={"Cache-Control": "no-cache"})
     if what == "GetMap":
         return await _map(request, services, target, given)
     if what == "GetFeatureInfo":
@@ -150,12 +157,12 @@ def _target(services: Services, collection: str, given: Parameters) -> Target:
     return make_target(services, model, page.items[0], statistic, pinned=False)
 
 
-def _capabilities(request: Request, services: Services, target: Target) -> bytes:
+def _capabilities(request: Request, services: Services, target: Target, given: Parameters) -> bytes:
     runs: Sequence[Target] = ()
     if isinstance(target, RunTarget):
         runs, _ = finished(services, target.model, target.statistic, _MOST_RUNS, None)
     address = Links(request).address(f"{PREFIX}/collections/{target.collection}/wms")
-    return write_capabilities(target, runs or [target], address)
+    return write_capabilities(target, runs or [target], address, given.version)
 
 
 def _layer(target: Target, given: Parameters, field: str) -> Layer:

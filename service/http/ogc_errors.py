@@ -9,6 +9,8 @@ from xml.sax.saxutils import escape, quoteattr
 OGC: Final = "/ogc"
 """Path of the OGC interfaces, where bad parameters are 400 and not 422."""
 XML: Final = "text/xml"
+EARLIER_XML: Final = "application/vnd.ogc.se_xml"
+"""Of exceptions of WMS 1.1.1."""
 _WMS_FIELDS: Final = {
     "parameter-name": "layers",
     "variable": "layers",
@@ -57,8 +59,10 @@ def ogc_members(status: int, detail: str, hint: str | None) -> dict[str, str]:
     return {"code": code, "description": words}
 
 
-def wms_report(detail: str, hint: str | None, field: str | None) -> str:
-    """Return a ServiceExceptionReport of WMS 1.3.0.
+def wms_report(
+    detail: str, hint: str | None, field: str | None, *, is_earlier: bool = False
+) -> str:
+    """Return a ServiceExceptionReport of WMS.
 
     Parameters
     ----------
@@ -66,6 +70,8 @@ def wms_report(detail: str, hint: str | None, field: str | None) -> str:
         What is wrong, and what to do.
     field
         Parameter at fault, which decides the code.
+    is_earlier
+        Whether it is of WMS 1.1.1 and not of 1.3.0: without a namespace and a locator.
 
     Returns
     -------
@@ -76,13 +82,19 @@ def wms_report(detail: str, hint: str | None, field: str | None) -> str:
     field = _WMS_FIELDS.get(field or "", field)
     code = _WMS_CODES.get(field or "")
     marks = f" code={quoteattr(code)}" if code else ""
-    marks += f" locator={quoteattr(field)}" if field else ""
+    if is_earlier:
+        marks = marks.replace("InvalidCRS", "InvalidSRS")
+    else:
+        marks += f" locator={quoteattr(field)}" if field else ""
     clean = "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in words
     )
+    about = (
+        'version="1.1.1"' if is_earlier else 'version="1.3.0" xmlns="http://www.opengis.net/ogc"'
+    )
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
-        '<ServiceExceptionReport version="1.3.0" xmlns="http://www.opengis.net/ogc">'
+        f"<ServiceExceptionReport {about}>"
         f"<ServiceException{marks}>{escape(clean)}</ServiceException>"
         "</ServiceExceptionReport>"
     )

@@ -33,6 +33,7 @@ from service.http.errors import ProblemError
 from service.http.forms import FORMS
 from service.http.html import error_page
 from service.http.ogc_errors import (
+    EARLIER_XML,
     XML,
     is_ogc,
     is_wms,
@@ -99,8 +100,13 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
     )
     body, status = document.model_dump(exclude_none=True), problem.status
     if is_wms(request.url.path):
-        report = wms_report(detail, hint, document.field)
-        return Response(report, ogc_status(status), headers=problem.headers, media_type=XML)
+        is_earlier = any(
+            name.lower() == "version" and value.startswith("1.1")
+            for name, value in request.query_params.multi_items()
+        )
+        report = wms_report(detail, hint, document.field, is_earlier=is_earlier)
+        kind = EARLIER_XML if is_earlier else XML
+        return Response(report, ogc_status(status), headers=problem.headers, media_type=kind)
     if is_ogc(request.url.path):
         status = document.status = ogc_status(status)
         document.title = HTTPStatus(status).phrase

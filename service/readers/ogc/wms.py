@@ -1,4 +1,8 @@
-"""Requests of WMS 1.3.0: names in any case, boxes by the axes of their reference system."""
+"""Requests of WMS 1.3.0 and 1.1.1: names in any case, boxes by the axes of their reference system.
+
+Version 1.1.1 is what Leaflet and OWSLib ask for unless told otherwise: its ``SRS``, ``X`` and ``Y``
+are ``CRS``, ``I`` and ``J``, and longitude goes first in EPSG:4326, too.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,39 @@ from service.readers.ogc.tile_grids import MERCATOR_RADIUS, Raster, mercator_lat
 from service.readers.points import parse_decimal, parse_numbers
 
 VERSION: Final = "1.3.0"
+EARLIER: Final = "1.1.1"
+VERSIONS: Final = (VERSION, EARLIER)
 CRS_NAMES: Final = ("CRS:84", "EPSG:4326", "EPSG:3857")
 MOST_PIXELS: Final = 2048
 """Along an edge of a map."""
+_EARLIER_NAMES: Final = {"srs": "crs", "x": "i", "y": "j"}
 WORLD: Final = math.pi * MERCATOR_RADIUS
 """Half the width of the world in EPSG:3857, m."""
+
+
+def negotiate_version(given: str | None) -> str:
+    """Return the version in which capabilities are answered (WMS 1.3.0, 6.2.4).
+
+    Parameters
+    ----------
+    given
+        Version of the request; None means the newest.
+
+    Returns
+    -------
+    str
+        The newest version that is not above that of the request, or else the oldest.
+
+    Examples
+    --------
+    >>> negotiate_version(None), negotiate_version("1.3.0"), negotiate_version("1.1.0")
+    ('1.3.0', '1.3.0', '1.1.1')
+    """
+    parts = (given or VERSION).split(".")
+    if not all(part.isdecimal() and len(part) < 4 for part in parts):
+        return VERSION
+    number = [int(part) for part in parts]
+    return VERSION if number >= [1, 3] else EARLIER
 
 
 class Parameters:
@@ -40,6 +72,7 @@ class Parameters:
         *("service", "version", "request", "layers", "layer", "styles", "style", "crs", "bbox"),
         *("width", "height", "format", "transparent", "bgcolor", "exceptions", "query_layers"),
         *("info_format", "feature_count", "i", "j", "time", "elevation", "dim_reference_time"),
+        *_EARLIER_NAMES,
     )
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -51,6 +84,10 @@ class Parameters:
             if lower in self.given:
                 raise InputError(f"parameter {lower} is given twice", field=lower)
             self.given[lower] = value
+        self.version = negotiate_version(self.given.get("version"))
+        for earlier, name in _EARLIER_NAMES.items():
+            if earlier in self.given and self.version == EARLIER:
+                self.given[name] = self.given[earlier]
 
     def get(self, name: str) -> str | None:
         """Return a value; None if it is missing or empty."""
@@ -113,8 +150,10 @@ class Frame:
 
     @classmethod
     def read(cls, given: Parameters) -> Frame:
-        """Read CRS, BBOX, WIDTH and HEIGHT; of EPSG:4326 latitude comes first."""
+        """Read CRS, BBOX, WIDTH and HEIGHT; of EPSG:4326 latitude comes first in WMS 1.3.0."""
         crs = given.choose("crs", CRS_NAMES)
+        if given.version == EARLIER and crs == "EPSG:4326":
+            crs = "CRS:84"
         edges = parse_numbers(given.require("bbox"), "bbox", 4).tolist()
         if len(edges) != 4:
             raise InputError("BBOX must be four numbers", field="bbox")

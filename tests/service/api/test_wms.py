@@ -1,4 +1,4 @@
-"""WMS 1.3.0: read by owslib, with the axes of each reference system, and XML for errors."""
+"""WMS 1.3.0 and 1.1.1: read by owslib, axes of each reference system, and XML for errors."""
 
 from __future__ import annotations
 
@@ -90,6 +90,50 @@ def test_owslib_reads_capabilities_maps_values_and_legends(url: str) -> None:
     with pytest.raises(ServiceException, match="850"):
         wms.getmap(**{**asked, "elevation": "851"})
     assert list(wms.contents)[:2] == ["mean_sea_level_pressure", "10m_u_component_of_wind"]
+
+
+def test_owslib_reads_the_version_that_it_asks_for_by_itself(url: str) -> None:
+    """Version 1.1.1, as Leaflet does: SRS, X and Y, and longitude first."""
+    wms = WebMapService(f"{url}{PATH}")
+    assert wms.identification.version == "1.1.1"
+    layer = wms["temperature"]
+    assert set(layer.crsOptions) == {"EPSG:4326", "EPSG:3857"}
+    assert layer.boundingBoxWGS84 == (-180, -90, 180, 90)
+    assert layer.defaulttimeposition == "2001-03-02T00:00:00Z"
+    assert layer.defaulttimeposition in layer.timepositions
+    assert "500" in layer.elevations
+    asked = {"layers": ["temperature"], "styles": [""], "srs": "EPSG:4326", "elevation": "850"}
+    asked |= {"bbox": (-180, -90, 180, 90), "size": (60, 30), "format": "image/png"}
+    got = wms.getmap(**asked)
+    picture = np.array(Image.open(io.BytesIO(got.read())).convert("RGB"))
+    newer = WebMapService(f"{url}{PATH}", version="1.3.0").getmap(**asked)
+    np.testing.assert_array_equal(picture, Image.open(io.BytesIO(newer.read())).convert("RGB"))
+    info = wms.getfeatureinfo(
+        **asked, query_layers=["temperature"], info_format="application/json", xy=(50, 5)
+    )
+    (feature,) = json.loads(info.read())["features"]
+    assert feature["geometry"]["coordinates"] == [123.0, 57.0]
+    legend = httpx.get(layer.styles["default"]["legend"])
+    assert "version=1.1.1" in str(legend.url)
+    assert Image.open(io.BytesIO(legend.content)).size[1] > 200
+    with pytest.raises(ServiceException, match="EPSG:1"):
+        wms.getmap(**{**asked, "srs": "EPSG:1"})
+
+
+def test_versions_are_negotiated(client: httpx.Client) -> None:
+    asked = {"service": "WMS", "request": "GetCapabilities"}
+    for sent, want in ((None, "1.3.0"), ("1.4.0", "1.3.0"), ("1.2.0", "1.1.1"), ("1.0", "1.1.1")):
+        answer = client.get(PATH, params=asked | ({"version": sent} if sent else {}))
+        assert ET.fromstring(answer.content).attrib["version"] == want  # noqa: S314
+    earlier = {**MAP, "version": "1.1.1", "srs": "EPSG:1"}
+    answer = client.get(PATH, params={k: v for k, v in earlier.items() if k != "crs"})
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        400,
+        "application/vnd.ogc.se_xml",
+    )
+    root = ET.fromstring(answer.content)  # noqa: S314
+    assert (root.attrib["version"], root[0].tag) == ("1.1.1", "ServiceException")
+    assert root[0].attrib["code"] == "InvalidSRS"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +240,7 @@ def test_names_in_any_case_and_parameters_of_others_pass(client: httpx.Client) -
         ({"dim_reference_time": "1999-01-01"}, "InvalidDimensionValue"),
         ({"request": "GetStyles"}, "OperationNotSupported"),
         ({"request": ""}, "OperationNotSupported"),
-        ({"version": "1.1.1"}, None),
+        ({"version": "1.2.0"}, None),
         ({"width": "0"}, None),
         ({"width": "2049"}, None),
         ({"height": "1.5"}, None),
