@@ -28,6 +28,7 @@ from service.api.tiles import field_colours
 from service.api.wms_capabilities import (
     EARLIER_KIND,
     INFO_FORMATS,
+    MAP_KINDS,
     default_level,
     write_capabilities,
 )
@@ -37,7 +38,7 @@ from service.http.ogc_errors import XML
 from service.http.response_cache import CachedBody, heavy_response
 from service.http.routing import LenientRoute
 from service.maps.legend import draw_legend
-from service.maps.tiles import draw_colours
+from service.maps.tiles import draw_colours, to_jpeg
 from service.readers.ogc.coverages import row_of
 from service.readers.ogc.pixels import read_pixels
 from service.readers.ogc.selection import Layer, parameters_of, select_layer
@@ -73,7 +74,7 @@ _PARAMETERS: Final = [
     _parameter("bbox", "Four numbers in the order of the axes of `crs`.", "-180,-90,180,90"),
     _parameter("width", "Pixels, at most 2048.", "800"),
     _parameter("height", "Pixels, at most 2048.", "400"),
-    _parameter("format", "image/png.", "image/png"),
+    _parameter("format", " or ".join(MAP_KINDS) + ".", "image/png"),
     _parameter("transparent", "TRUE or FALSE: of what is off the globe.", "TRUE"),
     _parameter("bgcolor", "Colour of what is off the globe.", "0xFFFFFF"),
     _parameter("time", "Valid time (default: the first of the run).", "2006-11-21T00:00:00Z"),
@@ -97,7 +98,7 @@ _PARAMETERS: Final = [
             "content": {
                 XML: {"schema": {"type": "string"}},
                 EARLIER_KIND: {"schema": {"type": "string"}},
-                "image/png": {"schema": {"type": "string", "format": "binary"}},
+                **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in MAP_KINDS},
                 "application/json": {"schema": {"type": "object"}},
                 "text/plain": {"schema": {"type": "string"}},
             },
@@ -181,18 +182,21 @@ def _layer(target: Target, given: Parameters, field: str) -> Layer:
 
 async def _map(request: Request, services: Services, target: Target, given: Parameters) -> Response:
     layer, frame = _layer(target, given, "layers"), Frame.read(given)
-    given.choose("format", ("image/png",))
-    transparent = (given.get("transparent") or "FALSE").upper() == "TRUE"
+    kind = given.choose("format", MAP_KINDS)
+    is_jpeg = kind == "image/jpeg"  # which cannot be transparent
+    transparent = not is_jpeg and (given.get("transparent") or "FALSE").upper() == "TRUE"
     background = None if transparent else parse_colour(given.get("bgcolor"))
 
     def draw() -> CachedBody:
         values, inside = _read(services, target, layer, frame)
         colours = field_colours(target.reader, target.store, layer)
         rows = np.broadcast_to(inside[:, None], values.shape)
-        png = draw_colours(values, colours, rows, background)
-        return CachedBody(png, "image/png", tuple(target.layer_headers(layer).items()))
+        picture = draw_colours(values, colours, rows, background)
+        if is_jpeg:
+            picture = to_jpeg(picture)
+        return CachedBody(picture, kind, tuple(target.layer_headers(layer).items()))
 
-    key = ("wms", target.store.run, layer, frame, background)
+    key = ("wms", target.store.run, layer, frame, background, kind)
     return await _answer(request, services, target, key, draw)
 
 

@@ -17,6 +17,8 @@ from service.readers.ogc.coverages import row_of
 from service.readers.ogc.selection import list_times, parameters_of
 from service.readers.ogc.wms import CRS_NAMES, EARLIER, MOST_PIXELS, VERSION, WORLD
 
+MAP_KINDS: Final = ("image/png", "image/jpeg")
+"""Media types of maps; GDAL asks for the second unless told otherwise."""
 INFO_FORMATS: Final = ("application/json", "text/plain")
 EARLIER_KIND: Final = "application/vnd.ogc.wms_xml"
 """Media type of the capabilities of WMS 1.1.1."""
@@ -28,7 +30,7 @@ _BOXES: Final = (
 )
 _FORMATS: Final = (
     ("GetCapabilities", ("text/xml",)),
-    ("GetMap", ("image/png",)),
+    ("GetMap", MAP_KINDS),
     ("GetFeatureInfo", INFO_FORMATS),
 )
 

@@ -98,6 +98,24 @@ def draw_colours(
     return _png(Image.fromarray(np.dstack([table[index], alpha])))
 
 
+def to_jpeg(picture: bytes) -> bytes:
+    """Return a picture without transparency as JPEG.
+
+    Parameters
+    ----------
+    picture
+        PNG.
+
+    Returns
+    -------
+    bytes
+        JPEG.
+    """
+    with Image.open(io.BytesIO(picture)) as image, io.BytesIO() as file:
+        image.convert("RGB").save(file, "JPEG", quality=90)
+        return file.getvalue()
+
+
 @dataclass(frozen=True)
 class Encoding:
     """24-bit encoding: value = offset + scale · (65536 · red + 256 · green + blue).

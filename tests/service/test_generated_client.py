@@ -20,6 +20,7 @@ project_name_override: made
 package_name_override: made
 content_type_overrides:
   image/png: application/octet-stream
+  image/jpeg: application/octet-stream
   image/svg+xml: application/octet-stream
   image/webp: application/octet-stream
   application/x-netcdf: application/octet-stream
