@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +158,22 @@ def test_gdal_reads_boxes_across_greenwich_and_the_date_line(
             assert tuple(opened.bounds) == edges
             assert opened.crs.is_geographic
             np.testing.assert_array_equal(opened.read(1), part["2m_temperature"].values[0, 0])
+
+
+def test_the_programs_of_gdal_find_the_box(store: ForecastStore, tmp_path: Path) -> None:
+    """Those of the system, with the library that QGIS uses."""
+    gdalinfo = shutil.which("gdalinfo")
+    if gdalinfo is None:
+        pytest.skip("no gdalinfo: apt-get install gdal-bin")
+    chosen = Selection.from_request(store, "t2m", "24", "latlon:10", "-20,30,40,70")
+    write(extract(store, chosen, "m"), tmp_path / "a.nc", "netcdf")
+    command = [gdalinfo, "-json", "-stats", f"NETCDF:{tmp_path / 'a.nc'}:2m_temperature"]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert found["size"] == [7, 5]
+    assert found["geoTransform"] == [-25.0, 10.0, 0.0, 75.0, 0.0, -10.0]
+    assert "6371229" in found["coordinateSystem"]["wkt"]  # the sphere of the model
+    values = extract(store, chosen, "m")["2m_temperature"].values
+    assert found["bands"][0]["mean"] == pytest.approx(values.mean(), rel=1e-5)
 
 
 def test_the_checker_of_cf_finds_no_errors(store: ForecastStore, tmp_path: Path) -> None:
