@@ -137,6 +137,20 @@ def test_every_client_of_the_table_has_its_test_and_version() -> None:
             assert Version(Version(installed).base_version) >= Version(least), package
 
 
+@pytest.mark.slow
+def test_coordinates_of_values_cost_less_than_a_hundredth(
+    demo: tuple[Path, dict[str, Any]],
+) -> None:
+    """Latitude, longitude and valid time of the demo's own stores."""
+    stores = sorted((*demo[0].glob("analyses/*.zarr"), *demo[0].glob("forecasts/*.zarr")))
+    assert len(stores) > 2
+    for store in stores:
+        sizes = {file: file.stat().st_size for file in store.rglob("*") if file.is_file()}
+        ours = {"latitude", "longitude", "valid_time"}
+        cost = sum(size for file, size in sizes.items() if ours & set(file.parts))
+        assert 0 < cost < 0.01 * sum(sizes.values()), store
+
+
 @pytest.fixture
 def demo_folder(tmp_path: Path, demo: tuple[Path, dict[str, Any]]) -> Path:
     """Return a folder as that in which ``pear demo --once`` has run."""
