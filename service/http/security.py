@@ -9,6 +9,7 @@ import ipaddress
 import threading
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cachetools import LRUCache
@@ -320,7 +321,11 @@ def _read_cookie(headers: Headers) -> str | None:
 def client_address(scope: AsgiScope) -> str:
     """Return the address that identifies a client without a key: of IPv6, the network of /64."""
     client = scope.get("client")
-    text = str(client[0]) if client else ""
+    return _identify(str(client[0])) if client else ""
+
+
+@lru_cache(maxsize=4096)  # each request asks several times
+def _identify(text: str) -> str:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
