@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from pear.store.climatology import Climatology
     from pear.store.reader import open_analysis, open_climatology, open_forecast
     from pear.variables import VARIABLES, Layout, variable
+
+    __version__: str
 
 _EXPORTS = {
     "AsyncClient": "pear.client",
@@ -75,11 +76,6 @@ _MODULES = (
     "training",
 )
 
-try:
-    __version__ = version("pear-weather")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0+unknown"
-
 __all__ = [
     "VARIABLES",
     "AsyncClient",
@@ -109,9 +105,22 @@ __all__ = [
 ]
 
 
+def _find_version() -> str:
+    # importlib.metadata takes longer to import than the rest of this module.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("pear-weather")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0+unknown"
+
+
 def __getattr__(name: str) -> object:
     if name in _MODULES:
         return import_module(f"pear.{name}")
+    if name == "__version__":
+        globals()[name] = number = _find_version()
+        return number
     if name not in _EXPORTS:
         raise AttributeError(f"module 'pear' has no attribute {name!r}")
     module, _, own = _EXPORTS[name].partition(":")

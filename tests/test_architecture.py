@@ -54,7 +54,7 @@ def test_importing_pear_loads_no_library() -> None:
 
 
 def test_the_command_line_loads_only_the_command_that_is_called() -> None:
-    heavy = {"torch", "xarray", "zarr", "fastapi", "distributed", "sqlalchemy"}
+    heavy = {"torch", "numpy", "xarray", "zarr", "fastapi", "distributed", "sqlalchemy"}
     assert not heavy & loaded_by("import service.cli.app")
 
 

@@ -18,10 +18,8 @@ from typing import Annotated, Final, cast
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from pear import __version__
 from pear.environment import check_environment
 from pear.errors import InputError, describe_os_error, did_you_mean
-from pipelines.storage.data_folder import require_local
 from service.cli.console import Interrupted
 from service.cli.help_text import format_help, format_options
 
@@ -193,6 +191,9 @@ def _chain(callback: Callable[..., object] | None, name: str) -> Callable[..., o
     def check(ctx: typer.Context, param: object, value: object) -> object:
         for path in value if isinstance(value, (list, tuple)) else [value]:
             if isinstance(path, Path):
+                # Imports numpy, which the list of commands does not need.
+                from pipelines.storage.data_folder import require_local
+
                 require_local(path, name)
         return callback(ctx, param, value) if callback else value
 
@@ -248,6 +249,8 @@ app = typer.Typer(
 
 def _show_version(value: object) -> None:
     if value:
+        from pear import __version__
+
         typer.echo(__version__)
         raise typer.Exit
 
