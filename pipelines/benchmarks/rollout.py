@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pipelines.storage.data_folder import DataFolder
 _START = np.datetime64("2001-03-01T00:00:00")
 _DAY = np.timedelta64(1, "D")
 _MOST_ROUNDS = 20
+_WORKERS = (1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,10 @@ class RolloutReport:
         Median over the rounds of written over bare.
     first_step_seconds
         From the request to a warm engine to the first step on disk; the best of the rounds.
-    one_worker_rate, two_workers_rate
+    one_worker_rate, two_workers_rate, four_workers_rate
         Steps per second over a batch of runs, one thread per worker; the best of the rounds.
-    speed_up
-        Median over the rounds of two workers over one, in turns.
+    speed_up, speed_up_four
+        Median over the rounds of two and of four workers over one, in turns.
     """
 
     nside: int
@@ -57,7 +59,9 @@ class RolloutReport:
     first_step_seconds: float
     one_worker_rate: float
     two_workers_rate: float
+    four_workers_rate: float
     speed_up: float
+    speed_up_four: float
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON can hold them."""
@@ -86,7 +90,8 @@ def measure_rollout(
         Threads of the single process; default: those of an engine with one worker, which leaves
         one core to writing and everything else.
     runs
-        Runs in the batch for one and two workers.
+        Runs in the batch for one, two and four workers; a worker computes one run at a time, so
+        fewer than four leave workers of the last idle.
     report
         Receives the name of each stage.
 
@@ -112,7 +117,7 @@ def measure_rollout(
         report("making a model and states")
         parameters = make_inputs(data, nside, days=rounds)
         bare, written = _time_process(data, steps, rounds, threads, report)
-        first, one, two = _time_engines(data, steps, runs, rounds, report)
+        first, (one, two, four) = _time_engines(data, steps, runs, rounds, report)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return RolloutReport(
@@ -127,7 +132,9 @@ def measure_rollout(
         first_step_seconds=first,
         one_worker_rate=runs * steps / min(one),
         two_workers_rate=runs * steps / min(two),
+        four_workers_rate=runs * steps / min(four),
         speed_up=_median(one, two),
+        speed_up_four=_median(one, four),
     )
 
 
@@ -214,13 +221,15 @@ def _time_process(
 
 def _time_engines(
     data: DataFolder, steps: int, runs: int, rounds: int, report: Callable[[str], None]
-) -> tuple[float, list[float], list[float]]:
-    """Return seconds to the first step, and of batches on one and on two workers."""
+) -> tuple[float, list[list[float]]]:
+    """Return seconds to the first step, and of batches on each number of workers in turns."""
     config = EngineConfig(threads=1, max_queue=None, recover_orphans=False)
-    with (
-        Engine(data, replace(config, workers=1)) as one,
-        Engine(data, replace(config, workers=2)) as two,
-    ):
+    with ExitStack() as stack:
+        engines = [
+            stack.enter_context(Engine(data, replace(config, workers=workers)))
+            for workers in _WORKERS
+        ]
+        one = engines[0]
         hours, wish = one.catalog.models.get().step_hours, itertools.count(1)
 
         def ask(engine: Engine, count: int, length: int) -> list[str]:
@@ -240,18 +249,19 @@ def _time_engines(
                 raise RuntimeError(f"a run of the batch failed: {ended[0].reason}")
             return time.perf_counter() - began
 
-        report("warming an engine of one worker and one of two")
-        batch(one, 1, 1)
-        batch(two, 4, 1)  # each worker loads the model
-        first, alone, shared = [], [], []
+        report(f"warming engines of {', '.join(map(str, _WORKERS))} workers")
+        for engine, workers in zip(engines, _WORKERS, strict=True):
+            batch(engine, 1 if workers == 1 else 2 * workers, 1)  # each worker loads the model
+        first: list[float] = []
+        batches: list[list[float]] = [[] for _ in engines]
         for turn in range(rounds):
-            report(f"round {turn + 1} of {rounds}: first step, batches on one and on two workers")
+            report(f"round {turn + 1} of {rounds}: first step, then batches of runs")
             began = time.perf_counter()
             (run_id,) = ask(one, 1, 2)
             while one.catalog.runs.get(run_id).progress.step < 1:
                 time.sleep(0.005)
             first.append(time.perf_counter() - began)
             one.wait([run_id])
-            alone.append(batch(one, runs, steps))
-            shared.append(batch(two, runs, steps))
-    return min(first), alone, shared
+            for engine, seconds in zip(engines, batches, strict=True):
+                seconds.append(batch(engine, runs, steps))
+    return min(first), batches

@@ -277,7 +277,9 @@ def rollout(
         ("request to first step, warm, s", f"{report.first_step_seconds:.2f}"),
         ("one worker, one thread, steps/s", f"{report.one_worker_rate:.2f}"),
         ("two workers, one thread each, steps/s", f"{report.two_workers_rate:.2f}"),
+        ("four workers, one thread each, steps/s", f"{report.four_workers_rate:.2f}"),
         ("two / one", f"{report.speed_up:.2f}"),
+        ("four / one", f"{report.speed_up_four:.2f}"),
     )
     console.print(make_table(("", ""), rows, f"rollout of {steps} steps at nside {nside}"))
 

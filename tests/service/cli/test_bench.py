@@ -59,6 +59,8 @@ def test_rollout_measures_forecasts_and_workers(pear: CommandLine) -> None:
     assert found["ratio"] == pytest.approx(found["written_seconds"] / found["bare_seconds"])
     ratio = found["two_workers_rate"] / found["one_worker_rate"]
     assert found["speed_up"] == pytest.approx(ratio)
+    ratio = found["four_workers_rate"] / found["one_worker_rate"]
+    assert found["speed_up_four"] == pytest.approx(ratio)
     assert found["first_step_seconds"] > 0
     assert found["parameters"] > 1e6
 
