@@ -368,7 +368,7 @@ def _with_bias(correction: Correction, fit: Float64, about: dict[str, object]) -
         "season": (season / scale[:, None]).astype(np.float16),
     }
     state = {name: torch.from_numpy(values).float() for name, values in tensors.items()}
-    out.load_state_dict(state)
+    out.load_state_dict(out.state_dict() | state)
     return out
 
 

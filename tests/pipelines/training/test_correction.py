@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pear.errors import InputError
 from pear.models import checkpoint
@@ -126,6 +127,22 @@ def test_a_balance_takes_its_part_of_the_error_away(
         found = made.correction.balance.residual(after.surface, after.upper)
         residuals.append(float(found.square().mean().sqrt()))
     assert residuals[1] < 0.05 * residuals[0]
+
+
+def test_bias_and_balance_are_fitted_in_one_command(
+    columns: Path, unbalanced: Path, tmp_path: Path
+) -> None:
+    wish = CorrectionConfig(degree=8, bias_degree=4, harmonics=0, seasonal_degree=0)
+    bias = correct_checkpoint(unbalanced, tmp_path / "bias", wish, columns).correction
+    both = correct_checkpoint(
+        unbalanced, tmp_path / "both", replace(wish, hydrostatic=True), columns
+    ).correction
+    assert bias is not None
+    assert both is not None
+    assert both.balance is not None
+    assert bool(both.balance.gain.any())
+    torch.testing.assert_close(both.mean, bias.mean, rtol=0, atol=0)
+    assert {"balance", "period", "steps"} <= set(both.provenance)
 
 
 def test_what_a_balance_needs_is_named(columns: Path, unbalanced: Path, tmp_path: Path) -> None:
