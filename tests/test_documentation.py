@@ -58,8 +58,8 @@ def _fenced(text: str) -> Iterator[str]:
         yield block.replace("\\\n", " ")
 
 
-def parse(words: list[str]) -> None:
-    """Parse a command line without running it."""
+def parse(words: list[str], *, whole: bool) -> None:
+    """Parse a command line without running it; if not whole, its commands alone."""
     refuse_old_spelling(words)
     root = typer.main.get_command(app)
     lifted = lift_variables(words)
@@ -69,8 +69,12 @@ def parse(words: list[str]) -> None:
     assert command is not None, f"no command {name}"
     while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
         name, *rest = rest
+        if name.isupper():  # stands for any of them
+            return
+        assert name in command.commands, f"no command {name}"
         command = command.commands[name]
-    if rest and not hasattr(command, "commands"):
+    assert not hasattr(command, "commands") or not rest or rest[0] == "--help", f"no {rest[0]}"
+    if whole and rest and not hasattr(command, "commands"):
         command.make_context(name, rest)
 
 
@@ -78,7 +82,7 @@ def parse(words: list[str]) -> None:
 def test_every_command_line_parses(page: str, line: str) -> None:
     words = shlex.split(line)
     complete = any(word.startswith("-") for word in words) and "--help" not in words
-    parse(words if complete else words[:1])
+    parse(words, whole=complete)
 
 
 def exists(path: Path) -> bool:
