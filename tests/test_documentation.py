@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -194,4 +195,66 @@ def test_every_python_block_runs(
         text=True,
         check=False,
     )
+    assert done.returncode == 0, f"{page}: {done.stderr[-2000:]}"
+
+
+ANSWERED = """
+set -o errexit
+curl() {
+    echo "curl $*" >&2
+    if [ "$1" != -N ]; then
+        command curl --fail --silent --show-error --max-time 300 "$@"
+        return
+    fi
+    # A stream of events has no end: its head tells whether it was answered.
+    command curl --include --silent --max-time 300 "$@" > head &
+    for _ in $(seq 600); do
+        if grep --quiet "^HTTP.* 200" head; then break; fi
+        sleep .1
+    done
+    kill $!
+    grep --quiet "^HTTP.* 200" head
+}
+"""
+
+
+UNANSWERED = {
+    "counterfactual": "needs a chart of the climate, which the demo's 25 days are too few for",
+    "/readyz": "is 503, as the service of this test has no workers",
+}
+
+
+def requests() -> dict[str, str]:
+    """Return for each page the shell script of its requests to a service on this host."""
+    found: dict[str, str] = {}
+    for page, block in blocks("(?:console|sh)"):
+        if "curl" in block and not any(word in block for word in UNANSWERED):
+            lines = [line.removeprefix("$ ") for line in block.replace("\\\n", " ").splitlines()]
+            other = re.compile(r"pear |pip |\.venv|python|source |.*https://pear\.example\.org")
+            script = "\n".join(line for line in lines if not other.match(line))
+            found[page] = found.get(page, "") + script + "\n"
+    return {page: script for page, script in found.items() if "curl" in script}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("page", requests())
+def test_every_request_of_curl_is_answered(
+    page: str, tmp_path: Path, demo: tuple[Path, dict[str, Any]]
+) -> None:
+    """The blocks of a page in one shell, with a copy of the demo's folder, as some submit runs."""
+    script = requests()[page]
+    folder = tmp_path / "pear-data"
+    shutil.copytree(demo[0], folder)
+    with (
+        closing(Engine(folder)) as engine,
+        served(create_app(Settings(data=folder), engine.catalog, engine)) as url,
+    ):
+        done = subprocess.run(
+            ["bash", "-c", ANSWERED + script.replace("localhost:8000", url)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 0, f"{page}: {done.stderr[-2000:]}"
