@@ -2,15 +2,15 @@
 
 Of those measured with the shipped model, noise before every step is the best calibrated. Spread
 over skill (standard deviation of the members over the error of their mean) at days 1 and 10, of the
-default on 14 init times of the simulated year 2008 (:mod:`pear.models.spread_skill` keeps all
+default on 14 init times of the simulated year 2010 (:mod:`pear.models.spread_skill` keeps all
 channels and lead times) and of noise at the start alone (without the correction, in 2007):
 
 =================  ===================  ==================
 variable           noise, every step    noise, start alone
 =================  ===================  ==================
-z500               1.34, 1.09           .50, .20
-t850               .92, 1.02
-q700               .69, .96             .23, .18
+z500               1.20, .94            .50, .20
+t850               .87, .95
+q700               .68, .92             .23, .18
 =================  ===================  ==================
 """
 

@@ -11,12 +11,17 @@ From scratch (half an hour to simulate, three hours to train)::
         --validation 2005-01-01..2005-12-31
     pear simulate --start 2007-01-01 --days 365 --shipped-restart --output SIM7
     pear ingest SIM7/*.nc --output SIM7/nside16.zarr --nside 16
-    pear models correct TUNE/checkpoint --analysis SIM7/nside16.zarr -o CORRECTED
+    pear models correct TUNE/checkpoint --analysis SIM7/nside16.zarr -o FILTERED
+    pear simulate --start 2004-01-01 --days 731 --shipped-restart --output SIM4
+    pear ingest SIM4/*.nc --output SIM4/nside16.zarr --nside 16
+    pear models correct FILTERED --keep --hydrostatic --dry-mass -o CORRECTED \
+        --analysis SIM4/nside16.zarr --period 2005-01-01..2005-12-31
     python -m service.cli.build_resources --simulated SIM --store SIM/nside16.zarr \
         --model CORRECTED
 
 2000-2004 is for training, 2005 for selection, 2006 for tests and the sample; 2007 for the mean
-error of a step, 2008 for the choice of its filter, later years for tests. ``pear evaluate
+error of a step, 2008 for the choice of its filter, 2005 of the last simulation for its balance,
+later years for tests. ``pear evaluate
 --members 6 --record`` then measures the members (the handbook's page on skill).
 """
 

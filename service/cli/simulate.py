@@ -65,7 +65,9 @@ def simulate(
     """Simulate weather with seasons and mountains as ERA5-style files.
 
     The result is simulated, not observed, and every file says so. An interrupted simulation
-    continues from its last complete month.
+    continues from its last complete month. Simulations that start from one restart file are alike
+    for about two months, whatever their years: leave these months out of a test of what was
+    trained on another of them.
 
     Examples
     --------
