@@ -3,8 +3,8 @@
 #
 # What would have had to be different on 11 November for Europe to be warmer three days later? The
 # answer is the smallest change of the initial state that brings the event, found with the
-# gradients of the forecast, among the changes that the climate makes likely
-# ([arXiv 2206.05075](https://arxiv.org/abs/2206.05075)). It tells what the model is sensitive to,
+# gradients of the forecast, among the changes that are likely in the climate
+# ([arXiv 2206.05075](https://arxiv.org/abs/2206.05075)). It shows what the model is sensitive to,
 # not what causes warm weather.
 
 # %%
@@ -64,9 +64,9 @@ for name, each in found.items():
     )
 
 # %% [markdown]
-# Along the chart the change is weather: wide, smooth, and it grows into the warm anomaly. In cells
-# it is many times smaller and looks like noise, which no analysis would ever contain; the model
-# answers to it all the same. The maps show the change of t850 at the start and three days later.
+# Along the chart the change is wide and smooth, as weather is, and grows into the warm anomaly. In
+# cells it is many times smaller and looks like noise, which analyses do not contain; the model
+# reacts to it all the same. The maps show the change of t850 at the start and three days later.
 
 # %%
 figure = plt.figure(figsize=(9, 5), layout="constrained")

@@ -2,7 +2,8 @@
 # # An ensemble and its probabilities
 #
 # Eight members differ by noise before every step; the first is the unperturbed control. Their
-# spread says how sure the forecast is, and their share beyond a threshold is a probability.
+# spread shows how certain the forecast is, and the share of members beyond a threshold is a
+# probability.
 
 # %%
 import matplotlib.pyplot as plt
@@ -18,7 +19,7 @@ forecast = model.forecast(
 print(forecast.attrs["spread_skill"])
 
 # %% [markdown]
-# The plume at a place: every member, and the truth of the simulation.
+# The forecasts for a place: every member, and the state of the simulation at that time.
 
 # %%
 place = forecast.pear.sel_point(52.5, 13.4)["2m_temperature"].squeeze() - 273.15

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # A layer of one's own, and its error of equivariance
+# # Your own layer, and its equivariance error
 #
 # The layers of PEAR keep the symmetries of the HEALPix grid: quarter turns about the axis, and with
 # `symmetry="c4h"` the mirror at the equator too. A layer is equivariant if moving its input moves
-# its output alike; one call measures by how much it fails.
+# its output in the same way; one call measures the deviation.
 
 # %%
 import matplotlib.pyplot as plt
@@ -30,7 +30,8 @@ class Mixer(nn.Module):
 
 
 # %% [markdown]
-# The same layer with PyTorch's own maps mixes what is even and what is odd under the mirror.
+# The same layer with PyTorch's linear maps mixes features that are even with those that are odd
+# under the mirror.
 
 
 # %%

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Fine-tuning
 #
-# Training goes on from a checkpoint: here from the shipped one, on the embedded days, for a few
-# steps so that it takes a minute. With more data of your own and more steps the same commands are
-# the whole way; see [own data](../own-data.md).
+# Training continues from a checkpoint: here from the shipped one, on the embedded days, for a few
+# steps so that it takes a minute. For your own data the same commands are used, with more steps;
+# see [fine-tune](../fine-tune.md).
 
 # %%
 import json

@@ -2,7 +2,7 @@
 # # Forecast and plot
 #
 # Five days of weather from one state, as a Dataset on HEALPix cells, and maps of it. The states are
-# those of the embedded simulated atmosphere; a Dataset or store of your own goes in the same way.
+# those of the embedded simulated atmosphere; your own Dataset or store is used in the same way.
 
 # %%
 import cartopy.crs as ccrs
@@ -16,7 +16,8 @@ forecast = model.forecast(analysis, init="2006-11-10", lead="5d")
 print(dict(forecast.sizes))
 
 # %% [markdown]
-# A field is named as meteorologists do: `z500` is the geopotential at 500 hPa, drawn as height.
+# Fields have the short names of meteorology: `z500` is the geopotential at 500 hPa, drawn as
+# height.
 
 # %%
 figure = plt.figure(figsize=(11, 3.4), layout="constrained")
@@ -28,7 +29,7 @@ figure.savefig("forecast_and_plot.png", dpi=80)
 
 # %% [markdown]
 # The temperature at a place, and all fields on a latitude–longitude grid. Wind is interpolated as a
-# vector, so it is right at the poles too.
+# vector, so it is correct at the poles too.
 
 # %%
 stockholm = forecast.pear.sel_point(59.3, 18.1)
