@@ -198,7 +198,7 @@ def test_forecasts_are_stored_at_their_valid_times_and_noted(tmp_path: Path) -> 
     hours = read_lead_hours(tmp_path / "s.zarr")
     assert hours[to_iso(T0 + np.timedelta64(24, "h"))] == 24
     assert set(hours.values()) == {24.0}
-    leads = open_store(tmp_path / "s.zarr").coords["lead_time"]
+    leads = open_store(tmp_path / "s.zarr").coords["source_lead_time"]
     assert (leads.dims, set(leads.values)) == (("time",), {np.timedelta64(24, "h")})
 
 
