@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from pathlib import Path
 
@@ -27,6 +28,12 @@ ERA5_LEVELS = (1, 2, 3, 5, 7, 10, 20, 30, 70, 125, 175, 225, 350, 450, 550, 650,
 ERA5_LEVELS += (825, 875, 900, 950, 975)
 
 
+def tell(name: str, needed: int, share: float, began: float) -> None:
+    """Print bytes and time of one state, for the table of the handbook."""
+    taken = time.perf_counter() - began
+    print(f"{name}: {needed / 1e6:.1f} MB needed, {share:.4f} fetched, {taken:.1f} s")  # noqa: T201
+
+
 @pytest.mark.parametrize("name", ["ifs", "aifs", "gfs"])
 def test_a_cycle_at_a_quarter_of_a_degree(name: str, tmp_path: Path) -> None:
     # Four bits a value: about half a megabyte a message, as the servers' compressed ones have.
@@ -40,10 +47,10 @@ def test_a_cycle_at_a_quarter_of_a_degree(name: str, tmp_path: Path) -> None:
             model = "ifs" if name == "ifs" else "aifs-single"
             replica.add_ifs(CYCLE, model=model)
             source = OpenData(transfer, model, replica.url, clock=lambda: NOW)
+        began = time.perf_counter()
         state = source.locate(CYCLE, Selection())
         download_state(state, tmp_path / "parts", transfer)
-    share = transfer.fetched / state.size
-    print(f"{name}: {state.size / 1e6:.1f} MB needed, {share:.4f} fetched")  # noqa: T201
+        tell(name, state.size, share := transfer.fetched / state.size, began)
     assert 30e6 < state.size < 60e6
     assert 1.0 <= share <= MOST
 
@@ -64,11 +71,12 @@ def test_a_time_of_an_archive(name: str, tmp_path: Path) -> None:
         transfer = Transfer()
         source = open_source(name, transfer, f"{files.url}/a.zarr")
         options = IngestOptions(nside=4, reserve_bytes=0)
+        began = time.perf_counter()
         (state,) = fetch(
             source, np.array([DAY]), tmp_path / "s.zarr", options=options, transfer=transfer
         )
         sent = sum(files.sent.values())
-    share = state.fetched_bytes / state.needed_bytes
-    print(f"{name}: {state.needed_bytes / 1e6:.1f} MB needed, {share:.4f} fetched")  # noqa: T201
+        share = state.fetched_bytes / state.needed_bytes
+        tell(name, state.needed_bytes, share, began)
     assert sent <= MOST * state.needed_bytes, "what the server has sent"
     assert 1.0 <= share <= MOST
