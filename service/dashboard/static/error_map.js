@@ -2,9 +2,10 @@
 // Map of an error on the page of scores: a flat map in its own colours, with its scale.
 
 import { json } from "./api.js";
-import { decode, limitsOf, lookup, ticksOf } from "./field.js";
+import { decode, limitsOf, lookup } from "./field.js";
 import { linesOf } from "./lines.js";
 import { FieldMap } from "./map.js";
+import { marksOf, paintScale } from "./scale.js";
 
 export class ErrorMap {
   /** @param {HTMLCanvasElement} canvas @param {HTMLElement} bar
@@ -51,20 +52,11 @@ export class ErrorMap {
   /** @param {import("./field.js").Style} style @param {[number, number]} limits */
   drawBar(style, limits) {
     const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [style.table.length, 1];
-    const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    const image = context.createImageData(canvas.width, 1);
-    new Uint32Array(image.data.buffer).set(style.table);
-    context.putImageData(image, 0, 0);
+    paintScale(canvas, style.table);
     canvas.setAttribute("aria-hidden", "true");
     const ticks = document.createElement("div");
     ticks.className = "ticks";
-    ticks.append(...ticksOf(limits, 6).map(({ at, text }) => {
-      const tick = document.createElement("span");
-      tick.textContent = text;
-      tick.style.setProperty("left", `${100 * at}%`);
-      return tick;
-    }));
+    ticks.append(...marksOf(limits, 6));
     const units = document.createElement("span");
     units.textContent = style.units;
     this.bar.replaceChildren(canvas, units, ticks);

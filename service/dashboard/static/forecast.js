@@ -5,7 +5,7 @@ import { field, followRun, json, showMessage } from "./api.js";
 import { Beside } from "./beside.js";
 import { scoreChart } from "./charts.js";
 import { differenceField, differenceStyle, leadOf, otherField } from "./compare.js";
-import { decimalsFor, limitsOf, lookup, nice, placeText, rangeOf, ticksOf, written } from "./field.js";
+import { decimalsFor, limitsOf, lookup, nice, placeText, rangeOf, written } from "./field.js";
 import { TYPED, choicesOf, statisticField, styleFor, wordsOf } from "./ensemble.js";
 import { bindGestures, zoomAt } from "./gestures.js";
 import { glPainter } from "./gl.js";
@@ -15,6 +15,7 @@ import { bindLocation, bindPlaces } from "./places.js";
 import { Player } from "./player.js";
 import { showPoint, showValue } from "./point.js";
 import { bindProfile, hasProfile, showProfile } from "./profile.js";
+import { marksOf, paintScale } from "./scale.js";
 import { defaultLatitude, readState, writeState } from "./state.js";
 import { bindTrend, showTrend } from "./trend.js";
 import { inUnits } from "./units.js";
@@ -282,17 +283,8 @@ function localTime(time) {
  * @param {Style} style @param {[number, number]} range @param {Float32Array} values */
 function drawBar(style, range, values) {
   const canvas = $("bar");
-  const context = canvas.getContext("2d");
-  [canvas.width, canvas.height] = [style.table.length, 1];
-  const image = context.createImageData(canvas.width, 1);
-  new Uint32Array(image.data.buffer).set(style.table);
-  context.putImageData(image, 0, 0);
-  $("ticks").replaceChildren(...ticksOf(range, canvas.clientWidth < 500 ? 6 : 9).map(({ at, text }) => {
-    const tick = document.createElement("span");
-    tick.textContent = text;
-    tick.style.setProperty("left", `${100 * at}%`);
-    return tick;
-  }));
+  paintScale(canvas, style.table);
+  $("ticks").replaceChildren(...marksOf(range, canvas.clientWidth < 500 ? 6 : 9));
   $("bar-units").textContent = style.units;
   const [low, high] = rangeOf(values).map((value) => value * style.scale + style.offset);
   const slack = 1e-4 * (range[1] - range[0]);
