@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from pear.typing import Float64
 
-EPSILON: Final = 287.0597 / 461.5250
+GAS_CONSTANT: Final = 287.0597
+"""Of dry air, J kg⁻¹ K⁻¹."""
+EPSILON: Final = GAS_CONSTANT / 461.5250
 """Gas constant of dry air over that of water vapour."""
 KAPPA: Final = 2.0 / 7.0
 """Gas constant of dry air over its heat capacity at constant pressure (IFS part IV, 12.1)."""

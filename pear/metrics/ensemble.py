@@ -144,6 +144,11 @@ def energy_score(
     numpy.ndarray
         (channel, region), float64, in the unit of the fields; NaN for a region of weight 0.
 
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+
     Examples
     --------
     >>> members = np.array([[[3.0, 4.0]], [[-3.0, -4.0]]])
@@ -151,6 +156,8 @@ def energy_score(
     array([[0.]])
     """
     x, y = np.asarray(members, dtype=np.float64), np.asarray(analysis, dtype=np.float64)
+    if x.shape[1:] != y.shape:
+        raise ValueError(f"members {x.shape} must be (member, {y.shape})")
     columns = np.ascontiguousarray(np.asarray(weights, dtype=np.float64).T)
     total = columns.sum(axis=0)
 

@@ -19,8 +19,8 @@ resolve, and has a small mean error at each place and season. Both add up in a r
 5. *Dry air*, if it was chosen. The pressure at mean sea level is shifted by one number, so that
    the mass of dry air is that of the state before the step (:mod:`pear.models.dry_air`).
 
-All of it is differentiable. The bias belongs to places on the
-Earth, as orography does; the filter keeps the symmetries of the grid.
+All of it is differentiable. The bias belongs to places on the Earth, as orography does; the
+others keep the symmetries of the grid.
 """
 
 from __future__ import annotations

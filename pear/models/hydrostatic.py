@@ -18,15 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pear.derived.formulas import EPSILON
+from pear.derived.formulas import EPSILON, GAS_CONSTANT
 from pear.errors import InputError
 from pear.models.dry_air import HUMIDITY, PRESSURE
 from pear.typing import TensorPair
 from pear.variables import Layout
 
-GAS_CONSTANT: Final = 287.0597
-"""Of dry air, J kg⁻¹ K⁻¹."""
-GEOPOTENTIAL, TEMPERATURE = "geopotential", "temperature"
+_GEOPOTENTIAL, _TEMPERATURE = "geopotential", "temperature"
 _PASCALS: Final = 100.0  # in a hectopascal
 
 
@@ -71,14 +69,15 @@ class HydrostaticBalance(nn.Module):
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
-        held = {GEOPOTENTIAL, TEMPERATURE} <= set(layout.upper)
+        held = {_GEOPOTENTIAL, _TEMPERATURE} <= set(layout.upper)
         if not held or len(layout.levels) < 2:
             raise InputError(
-                f"hydrostatic balance needs {GEOPOTENTIAL} and {TEMPERATURE} at two levels or more",
+                f"hydrostatic balance needs {_GEOPOTENTIAL} and {_TEMPERATURE} at two levels or "
+                "more",
                 field="hydrostatic",
                 hint="leave the balance as it is, or train with these channels",
             )
-        self._rows = [layout.upper.index(name) for name in (GEOPOTENTIAL, TEMPERATURE)]
+        self._rows = [layout.upper.index(name) for name in (_GEOPOTENTIAL, _TEMPERATURE)]
         self._humidity = layout.upper.index(HUMIDITY) if HUMIDITY in layout.upper else None
         self._pressure = layout.surface.index(PRESSURE) if PRESSURE in layout.surface else None
         self._order = [int(index) for index in np.argsort(layout.levels)[::-1]]
@@ -90,11 +89,6 @@ class HydrostaticBalance(nn.Module):
         self.register_buffer("_logs", torch.tensor(logs), persistent=False)
         self.register_buffer("gain", torch.zeros(columns, layers))
         self.register_buffer("offset", torch.zeros(layers))
-
-    @property
-    def layers(self) -> int:
-        """Number of layers between pressure levels."""
-        return len(self._order) - 1
 
     def columns(self, surface: Tensor, upper: Tensor) -> Tensor:
         """Return what the balance may change of each column.
@@ -207,7 +201,7 @@ def optimal_gain(derivative: Tensor, errors: Tensor, scatter: Tensor) -> Tensor:
     errors
         S, (column, column), the covariance of the errors of a forecast.
     scatter
-        R, (layer, layer), the covariance of what is observed where there is no error.
+        R, (layer, layer), the covariance of the observed quantity in states without errors.
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -64,7 +65,7 @@ def correct_checkpoint(
     ------
     InputError
         If the bias or the balance has no analysis to be fitted on, the times do not cover the year,
-        the filter does not fit the grid, or there is no correction to keep.
+        the filter does not fit the grid, or the source lacks a correction to keep.
     """
     found = checkpoint.load(source)
     correction = _begin(found, config, keep=keep)
@@ -152,12 +153,7 @@ def fit_bias(
             )
         sums.add(harmonic_basis(states[1].valid_time, correction.config.harmonics), error.numpy())
         tick(some.size, to_iso(some[-1]))
-    about = {
-        "analysis": analysis.name,
-        "period": [to_iso(times[0]), to_iso(times[-1] + forecaster.time_step)],
-        "steps": int(times.size),
-        "model": found.id,
-    }
+    about = _describe_fit(forecaster, analysis, times)
     return _with_bias(correction, sums.solve(), about)
 
 
@@ -197,8 +193,7 @@ def fit_balance(
         If the store has no two states a step apart in the period, or the settings leave the balance
         as it is.
     """
-    out = Correction(correction.config, correction.layout, correction.nside, correction.provenance)
-    out.load_state_dict(correction.state_dict())
+    out = deepcopy(correction)
     if out.balance is None:
         raise InputError("the correction leaves the balance as it is", field="hydrostatic")
     balance = HydrostaticBalance(correction.layout).double()  # its gain is zero: nothing changes
@@ -224,13 +219,18 @@ def fit_balance(
     derivative = balance.derivative(mean[:, :split], upper)
     gain = optimal_gain(derivative, errors.square, residuals.covariance)
     out.balance.load_state_dict({"gain": gain.float(), "offset": residuals.mean.float()})
-    out.provenance["balance"] = {
+    out.provenance["balance"] = _describe_fit(forecaster, analysis, times)
+    return out
+
+
+def _describe_fit(forecaster: PearForecaster, analysis: Analysis, times: Times) -> dict[str, Any]:
+    """Return what a fit was made on, for the provenance."""
+    return {
         "analysis": analysis.name,
         "period": [to_iso(times[0]), to_iso(times[-1] + forecaster.time_step)],
         "steps": int(times.size),
-        "model": found.id,
+        "model": forecaster.checkpoint.id,
     }
-    return out
 
 
 def _read(analysis: Analysis, times: Times) -> State:

@@ -32,9 +32,16 @@ from service.cli.runs import open_catalog
 
 _filter, _bias = (partial(typer.Option, rich_help_panel=name) for name in ("Filter", "Mean error"))
 
-_FITTED: Final = (
-    "degree", "strength", "order", "bias", "bias_degree", "harmonics", "seasonal_degree",
-)  # fmt: skip
+_KEPT: Final = (
+    "degree",
+    "strength",
+    "order",
+    "bias",
+    "bias_degree",
+    "harmonics",
+    "seasonal_degree",
+)
+"""Parameters of what ``--keep`` keeps."""
 SHIPPED: Final = "shipped"
 """Name of the model of the package."""
 
@@ -283,7 +290,7 @@ def correct(
     from pear.models.correction import CorrectionConfig, describe_correction
     from pipelines.training.correction import correct_checkpoint
 
-    for name in _FITTED if keep else ():
+    for name in _KEPT if keep else ():
         given = context.get_parameter_source(name)
         if given is not None and given.name != "DEFAULT":
             option = "--" + name.replace("_", "-")

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from pear.device import keep_memory
 from pear.errors import InputError
-from pear.typing import Float64, Times
+from pear.typing import Times
 from pipelines.studies.ablation import ARMS, Ablation, MixingStudy
 from pipelines.studies.pangu import PanguStudy
 from pipelines.studies.stability import BANDS, BOUNDS, StabilityStudy
@@ -326,17 +326,12 @@ def _soundness_table(report: xr.Dataset) -> Table:
         part = report.sel(quantity=name)
         kind, bound = BOUNDS.get(str(name), ("ratio", float("nan")))
         values, outside = part["departure"].values, days[~part["sound"].values]
-        cells = (f"{each:.3g}" for each in (*_ends(values), values[-1]))
+        cells = (f"{each:.3g}" for each in (values.min(), values.max(), values[-1]))
         told = f"{outside.size}, from day {outside[0]}" if outside.size else ""
         rows.append((name, kind, "" if bound != bound else f"{bound:g}", *cells, told))
     title = f"forecast against analysis on {days.size} days"
     names = ("quantity", "as", "bound", "least", "most", f"day {days[-1]}", "out of bounds")
     return make_table(names, rows, title)
-
-
-def _ends(values: Float64) -> tuple[float, float]:
-    """Return the least and the largest value; NaN if one is."""
-    return float(values.min()), float(values.max())
 
 
 def _common(

@@ -140,6 +140,8 @@ def test_what_is_refused() -> None:
         adjusted_variance(np.zeros((1, 4)))
     with pytest.raises(ValueError, match=r"must be \(member, \(5,\)\)"):
         crps(np.zeros((3, 4)), np.zeros(5))
+    with pytest.raises(ValueError, match=r"must be \(member, \(2, 5\)\)"):
+        energy_score(np.zeros((3, 1, 5)), np.zeros((2, 5)), np.ones((1, 5)))
     sums = ScoreAccumulator(TIME, LEAD, (("2m_temperature", None),), names=ENSEMBLE_NAMES)
     with pytest.raises(ValueError, match="different names"):
         sums.merge(ScoreAccumulator(TIME, LEAD, (("2m_temperature", None),)))

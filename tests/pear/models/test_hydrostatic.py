@@ -106,12 +106,13 @@ def test_the_gain_leaves_the_least_error() -> None:
     errors, scatter = root @ root.T, torch.diag(torch.tensor([0.3, 0.8], dtype=torch.float64))
     slope = torch.randn(2, 5, generator=draw, dtype=torch.float64)
 
-    def left(gain: Tensor) -> float:
+    def left(gain: Tensor) -> Tensor:
         keep = torch.eye(5, dtype=torch.float64) - gain @ slope
-        return float((keep @ errors @ keep.T + gain @ scatter @ gain.T).trace())
+        return (keep @ errors @ keep.T + gain @ scatter @ gain.T).trace()
 
     best = optimal_gain(slope, errors, scatter)
-    assert left(best) < float(errors.trace())
+    assert left(best) < errors.trace()
+    torch.testing.assert_close(torch.func.grad(left)(best), torch.zeros_like(best))
     for _ in range(50):
         other = best + 0.01 * torch.randn(5, 2, generator=draw, dtype=torch.float64)
         assert left(best) < left(other)
@@ -130,6 +131,14 @@ def test_the_departure_from_balance_shrinks_and_nothing_else_changes() -> None:
     exact = HydrostaticBalance(LAYOUT).double()  # whose gain is zero
     for one, other in zip(exact(*fields), fields, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_the_change_is_the_gain_times_the_departure_from_the_mean_residual() -> None:
+    balance, fields = fitted(), random_fields(1)
+    change = balance.columns(*fields) - balance.columns(*balance(*fields))
+    for cell in (0, 77, 191):
+        departure = np.array(slow_residual(*fields, cell)) - balance.offset.numpy()
+        np.testing.assert_allclose(change[0, :, cell], balance.gain.numpy() @ departure, rtol=1e-6)
 
 
 def test_a_layout_without_pressure_or_humidity_is_balanced_by_its_thickness() -> None:

@@ -12,7 +12,13 @@ import sqlalchemy as sa
 
 from pear.errors import InputError
 from pipelines.catalog import BeingReadError, Catalog, Run, Status
-from pipelines.catalog.lease import JobLease, acquire_lease, catalog_of_process, run_job
+from pipelines.catalog.lease import (
+    JobLease,
+    acquire_lease,
+    catalog_of_process,
+    close_catalogs,
+    run_job,
+)
 from pipelines.catalog.retention import remove_run
 from pipelines.catalog.sharing import reading
 from pipelines.storage.atomic import try_lock
@@ -142,6 +148,13 @@ def test_evaluations_are_leased_like_runs(data: DataFolder, catalog: Catalog) ->
     outcome = run_job(str(data.root), job.id, data.catalog_url, lambda lease: lease.progress(2, 2))
     assert outcome is Status.SUCCEEDED
     assert catalog.find_job(job.id).status is Status.SUCCEEDED
+
+
+def test_jobs_of_a_process_share_a_catalog_until_it_is_closed(data: DataFolder) -> None:
+    shared = catalog_of_process(data.catalog_url)
+    assert catalog_of_process(data.catalog_url) is shared
+    close_catalogs()
+    assert catalog_of_process(data.catalog_url) is not shared
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pear.models.hydrostatic import GAS_CONSTANT
+from pear.derived.formulas import GAS_CONSTANT
 from pear.variables import Layout
 from pipelines.studies.soundness import Fields, describe
 
